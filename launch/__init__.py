@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command-line programs: train, report, describe, find_rate, bench."""
+"""Command-line programs: train, report, check, describe, find_rate, bench."""
 
 import sys
 

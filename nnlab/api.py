@@ -39,13 +39,14 @@ from nnlab import report, results
 from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.machine.files import absolute
-from nnlab.report import answer, sections
+from nnlab.report import answer, cite, sections
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch
 from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
 from nnlab.results.answers import SPLITS
+from nnlab.results.asked import beside, of_run, of_study
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
 from nnlab.study import PATHS, PICTURES, Study, sweep
@@ -113,8 +114,9 @@ def define(
         ``num_seeds=8``. A mapping changes only what it names:
         ``model={"hidden": (64,)}`` or ``**{"model.hidden": (64,)}``. The sweep is
         ``{path: values, ...}``, of which all combinations are tried, or a list with one
-        ``{path: value, ...}`` for each trial. ``own={"module": None}`` replaces a
-        module of one's own by the model again.
+        ``{path: value, ...}`` for each trial. Claims may be texts, such as
+        ``"test_accuracy(depth=6) > chance"``, see `nnlab.study.grammar`.
+        ``own={"module": None}`` replaces a module of one's own by the model again.
 
     Raises:
       ValueError: an unknown field (the nearest name is offered) or a value that is not
@@ -235,6 +237,9 @@ def run(
     elif dataset is not None:
         fields["dataset"] = dataset
     asked = define(study, **fields)
+    if texts := [c for c in fields.get("claims", ()) if isinstance(c, str)]:
+        claims = beside(asked.claims, of_study(asked, texts, own_metrics))
+        asked = dataclasses.replace(asked, claims=claims)
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
     devices.use_all_cores()
     from nnlab.runs import run as runner  # imports JAX
@@ -419,6 +424,22 @@ class Outcome:
     def answer(self) -> tuple[str, ...]:
         """The answer in sentences, as at the top of the report."""
         return tuple(answer.sentences(self.findings))
+
+    @_briefly
+    def ask(self, *claims: str) -> "Outcome":
+        """Returns the outcome with further claims, such as "test_loss(depth=6) < 0.1".
+
+        They are tested together with the study's own, and marked as asked after the
+        run, whose record does not change. `nnlab.study.grammar` says how to write them.
+
+        Raises:
+          ValueError: no claim, or about trials or columns that the run does not have.
+        """
+        return Outcome(of_run(self.results, claims)[0], self._module)
+
+    def cite(self) -> str:
+        """Returns methods and result in one paragraph of plain text, for citing."""
+        return cite.paragraph(self.findings)
 
     def curves(self) -> "pd.DataFrame":
         """A row for each evaluation of each network: settings and metrics."""

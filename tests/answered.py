@@ -42,3 +42,25 @@ class World:
         score = score + self.suits * rng.normal(size=(trials, 1, size))
         score = score + self.ability * rng.normal(size=(trials, self.seeds, 1))
         return score + self.luck * rng.normal(size=(*score.shape[:2], size)) > 0
+
+
+def split_differences(rng, seeds, size, ratio, edge=0.0):
+    """Returns by how much one learner is right more often than another, (S,).
+
+    Seeds draw training and test examples from one pool, so many of each as `ratio` test
+    to training examples allow. The learners, of nearest means, see 5 features each,
+    which tell two classes by 0.5 deviations, those of the first by `edge` more.
+    """
+    cut = round(size / (1 + ratio))
+    labels = rng.integers(0, 2, size) * 2 - 1
+    signal = np.repeat([0.5 + edge, 0.5], 5)
+    features = signal * labels[:, None] + rng.normal(size=(size, 10))
+    d = np.empty(seeds)
+    for seed in range(seeds):
+        order = rng.permutation(size)
+        train, test = order[:cut], order[cut:]
+        slope = labels[train] @ features[train]
+        products = features[test] * slope * labels[test, None]
+        left, right = (products[:, f].sum(axis=1) > 0 for f in (slice(5), slice(5, 10)))
+        d[seed] = left.mean() - right.mean()
+    return d

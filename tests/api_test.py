@@ -146,6 +146,11 @@ def test_a_file_that_holds_no_study_is_named(tmp_path, text):
         ({"sweep": {"batch_size": []}}, "has no values"),
         ({"num_seeds": 0}, "num_seeds=0 must be at least 1"),
         ({"dataset": (np.zeros(3),)}, "dataset holds 1 array: it needs"),
+        (
+            {"claims": ["test_secnd() > 0"], "own_metrics": {"second": second_guess}},
+            "unknown column 'test_secnd'; did you mean 'test_second'",
+        ),
+        ({"claims": "test_accuracy() > 0"}, "is not a tuple"),
         ({"own_metrics": {"a b": second_guess}}, "metric 'a b' needs a name"),
         ({"own_metrics": {"my_loss": second_guess}}, "ends as nnlab's own 'loss' does"),
         ({"own_metrics": {3: second_guess}}, "metric 3 needs a name of letters"),
@@ -218,6 +223,26 @@ def test_a_metric_of_ones_own_is_a_column_like_others(found):
     assert "test second" in found._repr_html_()
     page = found.report().path.read_text()
     assert "Validation second against epochs" in page
+
+
+def test_claims_in_a_line_are_tested_cited_and_asked_of_a_finished_run(tmp_path):
+    first, second = "test_accuracy() > chance", "test_second() < 100 %"
+    found = nnlab.run(
+        FIELDS,
+        dataset=tiny.dataset(),
+        own_metrics={"second": second_guess},
+        claims=[first],
+        workdir=tmp_path / "run",
+        show=False,
+    )
+    (claim,) = found.study.claims
+    assert (claim.text, claim.main) == (first, True)
+    assert found.cite().count(f"“{first}”") == 1
+    more = nnlab.load(found.workdir).ask(first, second)
+    assert [v.asked_after for v in more.findings.verdicts] == [False, True]
+    assert nnlab.load(found.workdir).study == found.study
+    with pytest.raises(ValueError, match="unknown column 'test_third'"):
+        more.ask("test_third() > 0")
 
 
 def test_plots_are_figures_with_captions(found, tmp_path):

@@ -196,7 +196,8 @@ def test_a_command_runs(here, workdir, command):
     for name in ("quickstart", "learning_rate", "a", "b"):
         shutil.copytree(workdir, here / "runs" / name)
     status, out, err = launched(PROGRAMS[command.program], *small(command.arguments))
-    assert (status, err) == (0, "")
+    told = (0, 3, 4) if command.program == "check" else (0,)
+    assert (status in told, err) == (True, "")
     assert out
 
 

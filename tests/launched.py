@@ -11,13 +11,14 @@ from unittest import mock
 import pytest
 from absl.testing import flagsaver
 
-from nnlab.commands import config, describe, find_rate, report, train
+from nnlab.commands import check, config, describe, find_rate, report, train
 from nnlab.commands.bench import bench
 
 PROGRAMS = {
     "train": train,
     "describe": describe,
     "report": report,
+    "check": check,
     "bench": bench,
     "find_rate": find_rate,
 }

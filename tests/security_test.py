@@ -430,7 +430,7 @@ CODE = (
 def test_a_study_as_json_or_a_value_is_not_executed(tmp_path, monkeypatch, code):
     monkeypatch.chdir(tmp_path)
     paths = ("dataset", "model.name", "optimizer.name", "batch_size", "model.layers")
-    studies = [{"claims": [{"text": code}]}]
+    studies = [{"claims": [{"text": code}]}, {"claims": [code]}]
     studies += [{"sweep": [{path: code, "label": code}]} for path in paths]
     studies += [{"dataset": f"{kind}:{code}"} for kind in ("csv", "folder")]
     studies += [{"config": "evil.py"}, {code: 1}, {"__class__": code}]
@@ -441,11 +441,14 @@ def test_a_study_as_json_or_a_value_is_not_executed(tmp_path, monkeypatch, code)
     for path in ("batch_size", "optimizer.learning_rate", "model.hidden", "model.name"):
         for flag in ("--config.", "--sweep="):
             assert launched(describe, QUICKSTART, f"{flag}{path}={code}")[0] == 2
+        claim = f"--claim=test_accuracy({path}={code}) > chance"
+        assert launched(describe, QUICKSTART, claim)[0] == 2
     pathlib.Path("study.json").write_text(
         json.dumps({"question": code, "notes": [code]})
     )
     asked = ["--config_json=study.json", "--seeds=1"]
-    assert launched(describe, *asked, main=config.study)[0] == 0
+    made = []
+    assert launched(describe, *asked, main=lambda: made.append(config.study()))[0] == 0
     assert not pathlib.Path("owned").exists()
 
 

@@ -9,10 +9,16 @@ RATE = "optimizer.learning_rate"
 RATES = [{RATE: r} for r in (0.02, 0.7, 3.0)]
 
 
-def rows_of(section, table=0):
-    """Returns a section's table as mappings from header to cell."""
-    shown = section.tables[table]
-    return [dict(zip(shown.header, row)) for row in shown.rows]
+def rows_of(section):
+    """Returns the rows of a section's tables as mappings from header to cell.
+
+    Tables that begin with the same cells go on with each other's rows.
+    """
+    rows = {}
+    for table in section.tables:
+        for row in table.rows:
+            rows.setdefault(row[0], {}).update(zip(table.header, row))
+    return [*rows.values()]
 
 
 def store_again(folder, config, **more):

@@ -31,8 +31,10 @@ from nnlab import results
 from nnlab import study as study_lib
 from nnlab.commands import manual
 from nnlab.machine import devices, files
+from nnlab.results import asked
 from nnlab.study import fitting
 from nnlab.study import sweep as sweep_lib
+from nnlab.study.values import parse_value
 from nnlab.watch import terminal
 from nnlab.words import errors, numbers, spelling
 
@@ -137,6 +139,17 @@ def define_study_flags() -> None:
     )
 
 
+def define_claims() -> None:
+    """Defines the flag of claims beside a study's own."""
+    flags.DEFINE_multi_string(
+        "claim",
+        [],
+        "a claim to test, see --help=claims; such as "
+        "'test_accuracy(dropout_rate=0.5) > test_accuracy(dropout_rate=0)'; beside "
+        "the study's own; may be repeated",
+    )
+
+
 def define_bands() -> None:
     """Defines the flag of the bands, of the study and of its report."""
     flags.DEFINE_enum(
@@ -181,7 +194,12 @@ def study() -> study_lib.Study:
         axes[field] = points
     values["sweep"] = sweep_lib.product(axes) if axes else trials
     own |= {"sweep"} if axes else set()
-    return fitting.fitted(values, own, trials)
+    made = fitting.fitted(values, own, trials)
+    if "claim" not in given or not given.claim:
+        return made
+    # Made anew, since claims decide by which metric networks stop.
+    values["claims"] = asked.beside(made.claims, asked.of_study(made, given.claim))
+    return fitting.fitted(values, own | {"claims"}, trials)
 
 
 def load(config: str) -> study_lib.Study:
@@ -207,6 +225,11 @@ def _given() -> dict[str, Any]:
     if given.config_json:
         fields = _load_json(files.absolute(given.config_json, "--config_json"))
     elif "resume" in given and given.resume and given.workdir:
+        if "claim" in given and given.claim:  # it would look as if made before
+            raise UsageError(
+                "--claim does not go with --resume without --config; launch.report "
+                "--claim asks a run that is there"
+            )
         fields = _resumed(files.absolute(given.workdir, "--workdir"))
     else:
         raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")
@@ -241,7 +264,7 @@ def _load_json(path: pathlib.Path) -> dict[str, Any]:
         raise UsageError(f"{told} holds no study: {error}") from None
 
 
-def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
+def run(main: Callable[[], int | None], argv: Sequence[str] | None = None) -> None:
     """Parses flags, calls `main` and exits: 0 done, 2 the user's mistake, 1 otherwise.
 
     `argv` has the program's name first; ``sys.argv`` if None.
@@ -276,18 +299,21 @@ def _streams() -> Iterator[terminal.Output]:
 
 
 def _status(
-    main: Callable[[], None], arguments: Sequence[str], out: terminal.Output
+    main: Callable[[], int | None], arguments: Sequence[str], out: terminal.Output
 ) -> int:
-    """Calls `main`, prints what went wrong, and returns the exit status."""
+    """Calls `main`, prints what went wrong, and returns the exit status.
+
+    That of `main` is its own where it returns one.
+    """
+    status = 0
     try:
         if (topic := manual.wanted(arguments[1:])) is not None:
             doc = sys.modules[main.__module__].__doc__ or ""
             print(manual.page(topic, doc, _flags(), _bundled_files(), _import))
         else:
             _parse(arguments)
-            main()
+            status = main() or 0
         sys.stdout.flush()
-        status = 0
     except KeyboardInterrupt as interrupt:
         line = ": ".join(["interrupted", *map(str, interrupt.args)])
         print(numbers.visible(line), file=sys.stderr)
@@ -496,7 +522,7 @@ def _override(values: dict[str, Any], path: str, text: str) -> None:
     *parents, leaf = path.split(".")
     for parent in parents:
         values = values[parent]
-    values[leaf] = sweep_lib.parse_value(path, text)
+    values[leaf] = parse_value(path, text)
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -3,7 +3,6 @@
 
 python -m launch.describe --config=configs/quickstart.py
 python -m launch.describe --config=depth_width --measure
-python -m launch.describe --config=depth:smoke --check_gradients
 python -m launch.describe --config=quickstart --detect=0.005
 python -m launch.describe --config=quickstart --decide
 """
@@ -566,6 +565,7 @@ def _size(count: int) -> str:
 def define_flags() -> None:
     """Defines the flags of this program."""
     config.define_study_flags()
+    config.define_claims()
     flags.DEFINE_bool(
         "measure", False, "time a few steps of each program; at each lane width"
     )

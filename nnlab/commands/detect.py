@@ -54,14 +54,10 @@ def lines(
       data_dir: where image data lie.
 
     Raises:
-      ValueError: the workdir's run has other trials, or the pilot says nothing.
+      ValueError: the workdir's run has other trials or splits, or the pilot says
+        nothing.
     """
     check(difference, share)
-    if study.split:
-        raise config.UsageError(
-            f"--detect does not go with vary={study.split!r}: it plans for one split; "
-            "leave it out of --vary"
-        )
     with _piloted(study, workdir, data_dir) as findings:
         of = pilot.of_comparison(findings)
         seconds = float(pilot.seconds_of_seeds(findings).sum())
@@ -87,6 +83,13 @@ def lines(
     if needed is not None:
         seeds = numbers.count(needed, "seed")
         yield f"{seeds} would tell {points} apart, in about {seconds * needed:,.0f} s"
+        return
+    if of.ratio:
+        limit = power.least_told(of, power.MOST, share, alpha=alpha)
+        yield (
+            f"no number of seeds would tell {points} apart: all split the same "
+            f"examples, and less than {100 * limit:.2g} points take more of them"
+        )
         return
     yield (
         f"no number of seeds would tell {points} apart on these {examples:,} test "
@@ -164,6 +167,11 @@ def _pilot(study: Study, folder: pathlib.Path, data_dir: str | None) -> results.
             raise ValueError(
                 f"the run in {str(folder)!r} has other trials than the study: choose "
                 "that study's --config, or another --workdir"
+            )
+        if study.split != found.study.split:
+            raise ValueError(
+                f"the run in {str(folder)!r} has --vary={','.join(found.study.vary)}: "
+                "give the plan that, too, or another --workdir"
             )
         return found
     from nnlab.runs import experiment

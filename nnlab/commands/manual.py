@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from nnlab import study as study_lib
+from nnlab.study import grammar
 from nnlab.study.fields import hints
 from nnlab.words import spelling
 
@@ -27,12 +28,13 @@ _COLUMN = 23
 _GROUPS = {
     "What to run": (
         *("config", "config.PATH", "sweep", "seeds", "until_resolved*", "max_seeds*"),
-        *("vary*", "low", "high", "count*", "steps", "halving*", "config_json*"),
+        *("claim", "vary*", "low", "high", "count*", "steps", "halving*"),
+        "config_json*",
     ),
-    "Where": ("workdir", "data_dir", "tensorboard", "compilation_cache*", "profile*"),
+    "Where": ("workdir", "data_dir", "tensorboard*", "compilation_cache*", "profile*"),
     "How it runs": (
         *("lane_width*", "checkpoint_seconds*", "seal*", "measure", "members*"),
-        *("devices*", "cost_per_device_hour*", "detect", "power*", "check_gradients"),
+        *("devices*", "cost_per_device_hour*", "detect", "power*", "check_gradients*"),
         *("example_losses*",),
     ),
     "Search, in the place of a sweep": (
@@ -40,13 +42,14 @@ _GROUPS = {
     ),
     "As one of several processes": ("coordinator*", "processes*", "process_index*"),
     "On many machines": ("executor*", "chunk_members*", "storage*"),
-    "Afterwards": ("resume", "resume_anyway*", "rerun", "bands*"),
+    "Afterwards": ("resume", "resume_anyway*", "rerun*", "bands*"),
 }
 """Groups of flags; the others come last. The first screen leaves out those with *."""
 _VALUES = {
     "config": "=FILE:ARG",
     "config.PATH": "=VALUE",
     "sweep": "=PATH=A,B,..",
+    "claim": "=CLAIM",
     "config_json": "=FILE",
     **dict.fromkeys(("workdir", "data_dir", "compilation_cache", "profile"), "=DIR"),
     **dict.fromkeys(("members", "devices"), "=N"),  # may be written as 1e6
@@ -66,8 +69,11 @@ _TOPICS = {
     "configs": "the bundled studies, with their questions and arguments",
     "fields": "what can be set and swept, with defaults and meaning",
     "parts": "what a report can show, for --config.figures=PART,PART",
+    "claims": "how to write a claim, for --claim",
     "flags": "every flag of this program",
 }
+_NEEDS = {"claims": "claim", "flags": ""}
+"""The flag that a topic goes with, if not "config"."""
 
 
 def wanted(arguments: Iterable[str]) -> str | None:
@@ -105,13 +111,14 @@ def page(
       bundled: the config files at hand.
       load: imports one.
     """
-    has_study = any(flag.name == "config" for flag in defined)
-    topics = tuple(_TOPICS) if has_study else ("flags",)
+    known = {"", *(flag.name for flag in defined)}
+    topics = [topic for topic in _TOPICS if _NEEDS.get(topic, "config") in known]
     makers = {
         "": lambda: _first_screen(doc, defined, topics),
         "configs": lambda: _configs(bundled, load),
         "fields": _fields,
         "parts": _parts,
+        "claims": grammar.HELP.splitlines,
         "flags": lambda: _flags(defined),
     }
     if which != "full":

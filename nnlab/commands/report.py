@@ -3,6 +3,8 @@
 
 python -m launch.report --workdir=runs/quickstart
 python -m launch.report --workdir=runs/quickstart --bands=simultaneous
+python -m launch.report --workdir=runs/quickstart \\
+    --claim='test_accuracy(learning_rate=10) == chance within 0.01'
 python -m launch.report --compare=runs/a,runs/b --workdir=runs/comparison
 python -m launch.report --list=runs
 """
@@ -19,7 +21,7 @@ from rich.text import Text
 from nnlab import results
 from nnlab.commands import config
 from nnlab.machine import files
-from nnlab.results import listing
+from nnlab.results import asked, listing
 from nnlab.watch import terminal
 
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -29,11 +31,12 @@ def main() -> None:
     """Redraws the report of a workdir, compares several, or lists them."""
     console = terminal.Terminal()
     given, workdir = flags.FLAGS.compare, flags.FLAGS.workdir
-    if flags.FLAGS.bands and (given or flags.FLAGS.list is not None):
-        beside = "compare" if given else "list"
-        raise config.UsageError(
-            f"--bands does not go with --{beside}; redraw a run with it"
-        )
+    for flag in ("bands", "claim"):
+        if flags.FLAGS[flag].value and (given or flags.FLAGS.list is not None):
+            beside = "compare" if given else "list"
+            raise config.UsageError(
+                f"--{flag} does not go with --{beside}; redraw a run with it"
+            )
     if flags.FLAGS.list is not None:
         if given or workdir:
             beside = "compare" if given else "workdir"
@@ -50,7 +53,9 @@ def main() -> None:
         found = results.load(files.absolute(workdir, "--workdir"))
         bands = flags.FLAGS.bands or found.study.bands
         drawn = dataclasses.replace(found.study, bands=bands, recorded=True)
-        write(console, dataclasses.replace(found, study=drawn))
+        found = dataclasses.replace(found, study=drawn)
+        found, _ = asked.of_run(found, flags.FLAGS.claim)
+        write(console, found)
     else:
         raise config.UsageError("--workdir is missing: a folder that launch.train made")
 
@@ -129,6 +134,7 @@ def define_flags() -> None:
         "folder that launch.train made; with --compare, one for the comparison",
     )
     config.define_bands()
+    config.define_claims()
     flags.DEFINE_list(
         "compare",
         None,

@@ -46,6 +46,7 @@ EVENTS = "tensorboard"
 def define_flags() -> None:
     """Defines the flags of this program."""
     define_run_flags()
+    config.define_claims()
     flags.DEFINE_list(
         "rerun",
         None,
@@ -62,8 +63,9 @@ def define_flags() -> None:
         "until_resolved",
         False,
         "begin with --seeds (4) and add seeds to trials that do not differ "
-        "significantly from the best; twice as many at each look, until all do or have "
-        "--max_seeds; p-values are corrected for the number of looks",
+        "significantly from the best; twice as many at each look, until all do, have "
+        "--max_seeds or need more examples, not seeds; p-values are corrected for the "
+        "number of looks",
     )
     flags.DEFINE_integer(
         "max_seeds", None, f"with --until_resolved; default: {MOST_SEEDS}"

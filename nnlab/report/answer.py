@@ -383,6 +383,10 @@ def _looks(findings: Findings) -> list[str]:
         told = f"{texts.count(count, 'trial')} {_verb(count, 'does', 'do')} not differ "
         told += f"significantly from the best; {spent}"
         told += ", and that was the last look" * (len(taken) == len(planned))
+        if last.stuck:
+            some = "" if len(last.stuck) == count else f"{len(last.stuck)} of "
+            who = f"{some}them" if count > 1 else "it"
+            told += f". More seeds would not tell {who} apart, more examples may"
     return [f"{after} {told}."]
 
 

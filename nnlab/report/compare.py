@@ -9,11 +9,10 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
 from nnlab import results
 from nnlab.machine.files import absolute, write_atomic
@@ -22,7 +21,7 @@ from nnlab.report.answer import percentage
 from nnlab.report.costs import examples_per_second, own_facts, peak, total
 from nnlab.report.figures import catalog, several_runs
 from nnlab.report.figures.drawing import captions, style
-from nnlab.report.figures.drawing.levels import Level, level_of
+from nnlab.report.figures.drawing.levels import Level
 from nnlab.report.page import Content, filled, folder_of_figures, lay_out
 from nnlab.report.sections import (
     Section,
@@ -35,9 +34,10 @@ from nnlab.report.sections import (
 from nnlab.results import Results, cells
 from nnlab.results.listing import RUNNING, status_of
 from nnlab.statistics.between_runs import Difference, compare_bests, test_data
+from nnlab.statistics.examples import SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.ranking import expected_accuracy
-from nnlab.study import PATHS, digest_json
+from nnlab.study import PATHS, Quantity, digest_json
 from nnlab.words import numbers as texts
 from nnlab.words import settings
 
@@ -97,15 +97,18 @@ class Run:
         return f"{percentage(self.accuracy())} (n = {self.num_alive}{few})"
 
     def level(self, metric: str) -> Level | None:
-        """Returns the best trial's final mean; None for none."""
+        """Returns the best trial's final mean, as its report has it; None for none."""
         if self.best is None or metric not in self.results.metrics:
             return None
-        return level_of(self.findings, self.best, metric)
+        level = Level(*self.findings.level(self.best, Quantity(metric=metric)))
+        return None if np.isnan(level.mean) else level
 
     def accuracy(self, metric: str = "test_accuracy") -> str:
         """Returns the best trial's final mean with its interval, in percent."""
         level = self.level(metric)
-        return texts.NONE if level is None else texts.mean_text(level.mean, level.high)
+        if level is None:
+            return texts.NONE
+        return texts.mean_text(level.mean, level.high, low=level.low)
 
 
 class Runs(tuple[Run, ...]):
@@ -235,7 +238,7 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...
 def _curves(
     runs: Sequence[Run], metric: str, path: pathlib.Path, where: str
 ) -> catalog.Figure:
-    canvas = Canvas(figsize=(7.2, 3.9), layout="constrained")
+    canvas = style.canvas(3.9)
     several_runs.best_curves(canvas.add_subplot(), _chosen(runs), metric)
     style.save(canvas, path)
     what = f"{where}{settings.words(metric)} of each run's best trial against epochs"
@@ -249,7 +252,7 @@ def _curves(
 
 
 def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
-    canvas = Canvas(figsize=(7.2, 1.0 + 0.42 * len(runs)), layout="constrained")
+    canvas = style.canvas(1.0 + 0.42 * len(runs))
     several_runs.all_finals(canvas.add_subplot(), _chosen(runs), "test_accuracy")
     style.save(canvas, path)
     what = f"{where}final test accuracy of all trials, a row for each run"
@@ -287,8 +290,10 @@ def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
     networks = sum(t.num_seeds for run in runs for t in run.results.trials)
     about = f"{len(runs)} runs, {networks:,} networks"
 
+    lead = next((f for f in drawn if f.part == "final"), None)
+
     def figures(part: str, heading: str) -> Section:
-        figures = tuple(f for f in drawn if f.part == part)
+        figures = tuple(f for f in drawn if f.part == part and f != lead)
         return Section(part, heading, figures=figures)
 
     sections = (
@@ -299,7 +304,7 @@ def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
         _runs(runs),
         _costs(runs),
     )
-    return Content(title, about, tuple(sentences(runs)), filled(sections))
+    return Content(title, about, tuple(sentences(runs)), filled(sections), lead)
 
 
 def sentences(runs: Runs) -> list[str]:
@@ -357,17 +362,18 @@ def _against(runs: Runs, lead: Run, other: Run) -> str:
     places = runs.index(lead), runs.index(other)
     (found,) = (d for d in runs.differences if {d.left, d.right} == {*places})
     mean = found.mean if found.left == places[0] else -found.mean
-    points = texts.mean_text(abs(mean), abs(mean) + found.high - found.mean)
+    half = max(found.high - found.mean, found.mean - found.low)
+    points = texts.mean_text(abs(mean), abs(mean) + half)
     where = "above" if mean > 0 else "below"
     far = f"{points} points {where}" if mean else "equal to"
     text = f"That is {far} that of {other.full}, {other.score}"
     if np.isnan(found.p_holm):
         return f"{text}: not tested ({found.reason})"
-    over = f"paired over {found.n} seeds" if found.method == "paired" else "unpaired"
+    how = f"paired over {found.n} seeds" if found.method == "paired" else "unpaired"
     verdict = "" if found.resolved else "not "
     p = texts.p_text(found.p_holm)
     p = p if p.startswith("<") else f"= {p}"
-    return f"{text}: {verdict}significant over seeds ({over}, p {p})"
+    return f"{text}: {verdict}significant over {found.over} ({how}, p {p})"
 
 
 def _copies(runs: Sequence[Run]) -> list[str]:
@@ -384,23 +390,34 @@ def _copies(runs: Sequence[Run]) -> list[str]:
 
 
 def _bests(runs: Runs) -> Section:
+    over = {d.over for d in runs.differences if d.method}
+    p = "p (over seeds alone)" if over - {SEEDS} else "p (adjusted)"
     table = tabulated(
         {
             "left": runs[d.left].full,
             "right": runs[d.right].full,
             "left, %": runs[d.left].accuracy(),
             "right, %": runs[d.right].accuracy(),
-            "left minus right, points": texts.mean_text(d.mean, d.high),
+            "left minus right, points": texts.mean_text(d.mean, d.high, low=d.low),
             "compared": d.method or "no",
-            "n": str(d.n) if d.method else "",
-            "p (adjusted)": texts.p_text(d.p_holm),
+            "n, over": f"{d.n} {d.over}" if d.method else "",
+            p: texts.p_text(d.p_holm)
+            + f" ({texts.p_text(d.p_seeds)})" * (d.over != SEEDS),
             "significant": yes_or_no(d.resolved, d.p_holm),
-            "remarks": d.reason,
+            "remarks": "; ".join(filter(None, (d.reason, *_shows(d)))),
         }
         for d in runs.differences
     )
-    said = notes("bests")
+    said = notes("bests", over=over)
     return Section("bests", "Best against best", said, tables=(table,))
+
+
+def _shows(found: Difference) -> Iterator[str]:
+    if np.isfinite(found.detectable):
+        yield (
+            f"a difference of {100 * found.detectable:.2g} points would show in 80 % "
+            "of such comparisons"
+        )
 
 
 def _studies(runs: Sequence[Run]) -> Section:
@@ -553,8 +570,9 @@ def _best_rows(runs: Runs) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"left": left.name, "right": right.name}
         row |= {"left_trial": left.best, "right_trial": right.best}
         row |= {"method": found.method, "n": found.n}
-        for name in ("mean", "low", "high", "p", "p_holm"):
+        for name in ("mean", "low", "high", "p", "p_holm", "p_seeds", "detectable"):
             value = getattr(found, name)
             row[name] = value if np.isfinite(value) else None
+        row["over"] = found.over
         rows.append({**row, "resolved": found.resolved, "reason": found.reason})
     return rows

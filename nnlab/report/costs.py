@@ -9,7 +9,7 @@ import numpy as np
 
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets
-from nnlab.report.sections import Section, Table, notes, number, tabulated
+from nnlab.report.sections import Section, Table, in_width, notes, number, tabulated
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
@@ -34,7 +34,7 @@ def costs(findings: Findings) -> Section:
     batches -= {None, 0}
     sizes = numbers.joined([f"{b:,}" for b in sorted(batches)] or ["one size"])
     said = notes("costs", batches=sizes, shares=shares)
-    return Section("costs", "Costs", said, tables=(table,))
+    return Section("costs", "Costs", said, tables=in_width(table))
 
 
 def _cells(

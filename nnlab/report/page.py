@@ -21,12 +21,15 @@ from typing import Any
 from markupsafe import Markup
 
 from nnlab.machine.files import refuse_links, write_atomic
-from nnlab.report import answer
+from nnlab.report import answer, cite, decided
 from nnlab.report.costs import costs, how
+from nnlab.report.effects import MOST
 from nnlab.report.figures import catalog
-from nnlab.report.figures.drawing import captions
+from nnlab.report.figures.drawing import captions, style
 from nnlab.report.sections import (
+    Chip,
     Section,
+    chips,
     claims,
     comparison,
     environment,
@@ -40,7 +43,7 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.verdicts import VERDICTS
 from nnlab.words import numbers
 
-PAGE_WIDTH = 7.2  # inches of a figure as wide as the page
+PLOT_WIDTH = 48  # rem of a figure as wide as a page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,21 +55,28 @@ class Content:
       about: what was run, in a line.
       answer: sentences made from the data.
       sections: in order.
+      lead: the figure that shows the answer; in no section.
+      chips: the verdicts that carry the answer.
     """
 
     title: str
     about: str
     answer: tuple[str, ...]
     sections: tuple[Section, ...]
+    lead: catalog.Figure | None = None
+    chips: tuple[Chip, ...] = ()
 
     @property
     def figures(self) -> tuple[catalog.Figure, ...]:
-        """The figures of all sections."""
-        return tuple(f for section in self.sections for f in section.figures)
+        """All figures, the leading one first."""
+        lead = () if self.lead is None else (self.lead,)
+        return (*lead, *(f for section in self.sections for f in section.figures))
 
 
 def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
+
+    Beside them go ``cite.txt`` and, where the study makes claims, ``verdicts.json``.
 
     `found` are the findings of a run, or its folder. Returns the path of report.html,
     which holds its figures and needs no other file.
@@ -78,6 +88,8 @@ def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
     findings = found if isinstance(found, Findings) else Findings(load(found))
     folder = findings.results.workdir
     drawn, absent = catalog.draw(findings, folder_of_figures(folder))
+    decided.write(findings)
+    cite.write(findings)
     return lay_out(folder, content(findings, drawn, absent))
 
 
@@ -98,8 +110,9 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     The page's policy names its one style sheet and its one script by their digests and
     allows nothing else. The folder's ``figures/`` hold those of `shown`.
     """
+    whole = {"content": shown, "first": MOST}
     markdown = environment(finalize=escape_markdown)
-    text = markdown.get_template("report.md.j2").render(content=shown)
+    text = markdown.get_template("report.md.j2").render(whole)
     write_atomic(folder / "report.md", text.encode(), durable=False)
     html = environment(finalize=visible, autoescape=True)
     styles: dict[str, str] = {}
@@ -117,7 +130,7 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
         "script_digest": _digest(script),
         "verdicts": VERDICTS,
     }
-    page = html.get_template("report.html.j2").render(content=shown)
+    page = html.get_template("report.html.j2").render(whole)
     write_atomic(folder / "report.html", page.encode(), durable=False)
     return folder / "report.html"
 
@@ -180,8 +193,8 @@ def _inline_svg(
     start, rest = element.split(">", 1)
     width = re.search(r'\swidth="([\d.]+)pt"', start)
     # Small figures stay small, so that letters are equally large in all.
-    share = min(float(width[1]) / (72 * PAGE_WIDTH), 1.0) if width else 1.0
-    start += f' style="max-width: {100 * share:.3g}%"'
+    share = min(float(width[1]) / (72 * style.PAGE), 1.0) if width else 1.0
+    start += f' style="max-width: {PLOT_WIDTH * share:.3g}rem"'
     start = re.sub(r'\s(width|height)="[^"]*"', "", start)
     label = numbers.escaped(figure.alt)
     # In tags only: a user's text, where < is escaped, stays as it is.
@@ -198,6 +211,8 @@ def content(
 
     `drawn` are the stored figures, `absent` has the reason for each part without any.
     """
+    lead = catalog.telling(findings, drawn)
+    drawn = [figure for figure in drawn if figure != lead]
     along = [f.part for f in drawn if f.section == "along"]
     results = findings.results
     swept = sweep_of(results).name or "the trials"
@@ -217,10 +232,12 @@ def content(
         looks(findings),
         costs(findings),
         how(findings),
+        cite.section(findings),
         missing(findings, absent),
     )
     said = tuple(answer.sentences(findings))
-    return Content(results.study.question, _about(results), said, filled(sections))
+    title, about = results.study.question, _about(results)
+    return Content(title, about, said, filled(sections), lead, chips(findings))
 
 
 def filled(sections: Iterable[Section]) -> tuple[Section, ...]:

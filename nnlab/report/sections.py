@@ -6,7 +6,7 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jinja2
 import numpy as np
@@ -16,17 +16,19 @@ from nnlab.report.effects import digits, gain, is_opposite, is_share, margin_tex
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
-from nnlab.report.trials import several, sweep_of, trial_name
+from nnlab.report.trials import setting_text, several, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
-from nnlab.statistics.examples import SEEDS
+from nnlab.statistics.examples import DATA, SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import Comparison, num_families
 from nnlab.statistics.verdicts import CONTRADICTED, Verdict, matching
 from nnlab.study import DIFFERENCE, RATIO, SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
-from nnlab.words.settings import value_text, words
+from nnlab.words.settings import words
 
+MOST_CHIPS = 6  # so many verdicts have room beside a figure
+MOST_COLUMNS = 8  # beside the first: so many of numbers fit into a page
 FATES = {
     "finished": FINISHED,
     "stopped early": STOPPED,
@@ -46,12 +48,14 @@ class Table:
       rows: as wide as the header.
       marked: index of the row to highlight, or None.
       caption: what it holds, where the section's title does not say it.
+      folded: whether a page shows it only when its caption is clicked on.
     """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     marked: int | None = None
     caption: str = ""
+    folded: bool = False
 
 
 def tabulated(rows: Iterable[Mapping[str, str]], **options: Any) -> Table:
@@ -62,6 +66,25 @@ def tabulated(rows: Iterable[Mapping[str, str]], **options: Any) -> Table:
     found = list(rows)
     cells = tuple(tuple(row.values()) for row in found)
     return Table(tuple(found[0]), cells, **options)
+
+
+def in_width(table: Table) -> tuple[Table, ...]:
+    """Splits a table that is too wide for a page into some that are not.
+
+    Each begins with the first column; the further ones are folded.
+    """
+    columns = range(1, len(table.header))
+    parts = []
+    for start in columns[::MOST_COLUMNS]:
+        kept = 0, *columns[start - 1 : start - 1 + MOST_COLUMNS]
+        every = table.header, *table.rows
+        header, *rows = (tuple(row[column] for column in kept) for row in every)
+        part = dataclasses.replace(table, header=header, rows=tuple(rows))
+        if start > 1:
+            caption = f"More: {', '.join(header[1:])}"
+            part = dataclasses.replace(part, caption=caption, folded=True)
+        parts.append(part)
+    return tuple(parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,27 +146,61 @@ _P, _PS = "p (adjusted)", "p (over seeds alone)"
 # Claims.
 
 
+class Chip(NamedTuple):
+    """A claim's verdict, the claim's words, and n."""
+
+    verdict: str
+    text: str
+    n: int
+
+
+def chips(findings: Findings) -> tuple[Chip, ...]:
+    """Returns the verdicts that carry the answer, a few if none does."""
+    carrying, _ = _by_weight(findings)
+    return tuple(Chip(v.verdict, v.claim.text, v.n) for v in carrying[:MOST_CHIPS])
+
+
+def _by_weight(findings: Findings) -> tuple[list[Verdict], list[Verdict]]:
+    """Returns the claims that carry the answer, or all where none does; the others."""
+    every = findings.verdicts
+    carrying = [v for v in every if v.claim.main] or [*every]
+    return carrying, [v for v in every if v not in carrying]
+
+
 def claims(findings: Findings) -> Section:
-    """Makes the table of the study's claims with their verdicts."""
+    """Makes the tables of the study's claims: what became of them, and how tested."""
     if not findings.verdicts:
         return Section("claims", "Claims")
     results = findings.results
     widens = _overs(findings.verdicts) != {SEEDS}
     logs = any(v.scale != DIFFERENCE for v in findings.verdicts)
     effect = "difference, or ratio x" if logs else "difference"
-    table = tabulated(
+
+    def decided(verdict: Verdict) -> dict[str, str]:
+        size, interval = _effect(verdict)
+        n = f" (n = {verdict.n})" if verdict.n else ""
+        ends = {"interval (adjusted like p)": interval}
+        told = {"verdict": f"{verdict.verdict}{n}"}
+        return {"claim": verdict.claim.text, effect: size, **ends, **told}
+
+    carrying, others = _by_weight(findings)
+    tables = [tabulated(map(decided, carrying))]
+    if others:
+        caption = numbers.count(len(others), "more claim")
+        tables.append(tabulated(map(decided, others), caption=caption, folded=True))
+    tested = (
         {
             "claim": v.claim.text,
-            "verdict": v.verdict,
             "compared": _compared(v.claim),
             "left": _side(results, v, "left"),
             "right": _side(results, v, "right"),
-            f"{effect} (interval adjusted like p)": _effect(v),
             **(_reach(v) if widens else {"n": str(v.n), _P: numbers.p_text(v.p_holm)}),
             "remarks": "; ".join(filter(None, (v.reason, *_remedy(v)))),
         }
-        for v in findings.verdicts
+        for v in (*carrying, *others)
     )
+    caption = "What was compared, with p and remarks"
+    tables.append(tabulated(tested, caption=caption, folded=True))
     said = notes(
         "claims",
         families=num_families(results.study),
@@ -154,12 +211,18 @@ def claims(findings: Findings) -> Section:
     )
     measured = (v.claim.quantity.metric for v in findings.verdicts)
     some = filter(None, [captions.sampled(results, *measured)])
-    return Section("claims", "Claims", (*said, *some), tables=(table,))
+    return Section("claims", "Claims", (*said, *some), tables=tuple(tables))
 
 
 def _overs(found: Iterable[Verdict | Comparison]) -> set[str]:
     """Returns of what p-values speak, each kind once."""
     return {one.over for one in found if not math.isnan(one.p_holm)}
+
+
+def effect_text(verdict: Verdict) -> str:
+    """Returns an effect with its interval: "+1.3 points (0.8 to 1.8)"."""
+    size, interval = _effect(verdict)
+    return size if interval == numbers.NONE else f"{size} ({interval})"
 
 
 def _remedy(verdict: Verdict) -> Iterator[str]:
@@ -178,6 +241,11 @@ def _remedy(verdict: Verdict) -> Iterator[str]:
     if seeds := verdict.enough_seeds:
         most = max(seeds, verdict.n + 1)
         yield f"if it is as measured, {most:,} seeds would decide it"
+    elif verdict.over == DATA and math.isfinite(verdict.detectable):
+        yield (
+            "if it is as measured, no number of seeds would decide it: all split the "
+            "same examples, and more of them are needed"
+        )
     if examples := verdict.enough_examples:
         seeds = 2 * verdict.n
         yield (
@@ -260,7 +328,7 @@ def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -
 
 
 def _chosen(selector: Mapping[str, Any]) -> str:
-    return ", ".join(value_text(value) for value in selector.values())
+    return ", ".join(setting_text(*item) for item in selector.items())
 
 
 def _side_value(verdict: Verdict, which: str) -> str:
@@ -284,34 +352,35 @@ def _side_value(verdict: Verdict, which: str) -> str:
     return numbers.true_minus(f"{text} {unit}".strip())
 
 
-def _effect(verdict: Verdict) -> str:
+def _effect(verdict: Verdict) -> tuple[str, str]:
+    """Returns an effect and its interval: "+1.3 points", "0.8 to 1.8"."""
     if math.isnan(verdict.effect):
-        return numbers.NONE
+        return numbers.NONE, numbers.NONE
     if verdict.scale == RATIO:
-        return numbers.true_minus(f"x {_ratio(verdict)}")
+        return _ratio(verdict)
     share = is_share(verdict.claim.quantity)
     factor, unit = (100, "points") if share else (1, verdict.unit)
     effect, low, high = (
         factor * v for v in (verdict.effect, verdict.low, verdict.high)
     )
     if math.isnan(low):
-        return numbers.true_minus(f"{effect:+.3g} {unit}".strip())
+        return numbers.true_minus(f"{effect:+.3g} {unit}".strip()), numbers.NONE
     decimals = numbers.supported_decimals((high - low) / 2)
     value, *ends = (numbers.fixed(v, decimals) for v in (effect, low, high))
     sign = "" if value.startswith("-") or not float(value.replace(",", "")) else "+"
-    interval = f" ({' to '.join(ends)})"
-    return numbers.true_minus(f"{sign}{value} {unit}".strip() + interval)
+    interval = numbers.true_minus(" to ".join(ends))
+    return numbers.true_minus(f"{sign}{value} {unit}".strip()), interval
 
 
-def _ratio(verdict: Verdict) -> str:
-    """Returns a ratio with its interval: "3.2 (2.1 to 4.8)"."""
+def _ratio(verdict: Verdict) -> tuple[str, str]:
+    """Returns a ratio and its interval: "x 3.2", "2.1 to 4.8"."""
     ratio, low, high = verdict.effect, verdict.low, verdict.high
     if math.isnan(low):
-        return digits(ratio, 3)
+        return numbers.true_minus(f"x {digits(ratio, 3)}"), numbers.NONE
     width = math.log10(max((high - low) / ratio, numbers.ROUNDING))
     count = math.ceil(min(max(2 - width, 2), 5))  # as the interval supports
-    ends = f"{digits(low, count)} to {digits(high, count)}"
-    return f"{digits(ratio, count)} ({ends})"
+    value, *ends = (digits(v, count) for v in (ratio, low, high))
+    return numbers.true_minus(f"x {value}"), numbers.true_minus(" to ".join(ends))
 
 
 # The comparison of trials; a row is one of `Findings.rows`.
@@ -331,8 +400,7 @@ def comparison(findings: Findings) -> Section:
     table = tabulated(
         (
             {
-                **_values(findings, row),
-                **{header: str(row[f"n_{status}"]) for header, status in fates.items()},
+                **_values(findings, row, fates),
                 **({"parameters": number(row["parameters"])} if sizes else {}),
             }
             for row in ran
@@ -355,7 +423,7 @@ def comparison(findings: Findings) -> Section:
         no_interval=answer.no_interval(results),
         few=any(row["n_finished"] + row["n_stopped"] in (1, 2) for row in ran),
     )
-    return Section("comparison", "Comparison", said, tables=(table,))
+    return Section("comparison", "Comparison", said, tables=in_width(table))
 
 
 def _is_compared(findings: Findings) -> bool:
@@ -370,13 +438,19 @@ def _watched(results: Results) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words(r.metric) for r in rules if r.patience))
 
 
-def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
-    """Returns cells of a trial: its name, accuracies, differences and times."""
+def _values(
+    findings: Findings, row: Mapping[str, Any], fates: Mapping[str, str]
+) -> dict[str, str]:
+    """Returns cells of a trial: its name, accuracies, differences, times and fates.
+
+    What most readers look for comes first, see `in_width`.
+    """
     results, trial = findings.results, row["index"]
     sweep = sweep_of(results)
     labelled = any("label" in item for item in results.study.sweep)
-    header = "" if labelled or any(sweep.groups) else sweep.name
+    header = "" if labelled or any(sweep.groups) else sweep.title
     cells = {header or "trial": trial_name(results, trial)}
+    more: dict[str, str] = {}
 
     def mean(column: str, factor: float = 100) -> str:
         ends = row[f"{column}_high"], row[f"{column}_low"]
@@ -385,18 +459,12 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
     for metric in ("validation_accuracy", "test_accuracy"):
         if metric in results.metrics:
             cells[f"{words(metric)}, %"] = mean(metric)
-    sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
-    cells |= {f"{name}, %": mean(m) for name, m in sets.items()}
-    cells |= {f"drop, {name}, points": mean(f"{m}_drop") for name, m in sets.items()}
-    for metric in (f"test_{name}" for name in results.study.own.metrics):
-        if metric in results.metrics:
-            cells[words(metric)] = mean(metric, 1)
     start = "test_accuracy_difference"
     tested = results.study.compares
     if _is_compared(findings):
         header = _TO_BEST.format("interval adjusted like p" if tested else "95 %")
         cells[header] = "best" if row["best"] else mean(start)
-        cells["pairs"] = "" if row["best"] else str(row[f"{start}_n"])
+        more["pairs"] = "" if row["best"] else str(row[f"{start}_n"])
     if _is_compared(findings) and tested:
         p, alone = row[f"{start}_p_holm"], row[f"{start}_p_seeds"]
         significant = yes_or_no(row[f"{start}_resolved"], p)
@@ -405,11 +473,9 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
         is_best, header, told = row["best"], _P, numbers.p_text(p)
         if _overs(findings.compared) - {SEEDS}:
             header, told = _PS, f"{told} ({numbers.p_text(alone)})"
-        cells |= {
-            header: "" if is_best else told,
-            "significant": "" if is_best else significant,
-            _SHOWS: _shows(findings.compared[trial], row["best"]),
-        }
+        cells["significant"] = "" if is_best else significant
+        more[header] = "" if is_best else told
+        more[_SHOWS] = _shows(findings.compared[trial], row["best"])
     if not math.isnan(findings.target):
         time = findings.steps_to_target(trial, findings.target)
         epochs = row["median_epochs_to_target"]
@@ -418,6 +484,14 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
         cells[goal] = soon if time.n else numbers.NONE
         reached = f"{time.reached} of {time.n}"
         cells["reached by"] = reached if time.n else numbers.NONE
+    cells |= {header: str(row[f"n_{status}"]) for header, status in fates.items()}
+    sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
+    cells |= {f"{name}, %": mean(m) for name, m in sets.items()}
+    cells |= {f"drop, {name}, points": mean(f"{m}_drop") for name, m in sets.items()}
+    for metric in (f"test_{name}" for name in results.study.own.metrics):
+        if metric in results.metrics:
+            cells[words(metric)] = mean(metric, 1)
+    cells |= more
     if _watched(results):
         kept = findings.alive(trial)
         for header, column in (("steps used", "steps"), ("best step", "best_step")):
@@ -450,6 +524,7 @@ def looks(findings: Findings) -> Section:
     def names(trials: Collection[int]) -> str:
         return several(results, trials) if trials else numbers.NONE
 
+    any_stuck = any(look.stuck for look in taken)
     table = tabulated(
         {
             "look": str(place),
@@ -460,6 +535,7 @@ def looks(findings: Findings) -> Section:
             else trial_name(results, look.best),
             "now significantly different": names(look.resolved),
             "not significantly different": names(look.unresolved),
+            **({"more seeds do not help": names(look.stuck)} if any_stuck else {}),
             "networks so far": f"{look.networks:,}",
         }
         for place, look in enumerate(taken, 1)

@@ -40,6 +40,11 @@ class Sweep:
     scale: Literal["linear", "log", "categories"]
 
     @property
+    def title(self) -> str:
+        """Its name, above or beside the texts; "" where these say it themselves."""
+        return "" if any(self.name in text for text in self.texts) else self.name
+
+    @property
     def places(self) -> list[float]:
         """Where trials lie on the axis, ascending."""
         return sorted({v for v in self.values if math.isfinite(v)})
@@ -173,7 +178,9 @@ def _category_texts(
         telling = (p for p in paths if _are_texts(values[p]) and _all_differ(values[p]))
         paths = [p for p in telling][:1] or paths
     texts = [
-        value_text(values[paths[0]][t]) if len(paths) == 1 else _setting(values, t)
+        setting_text(paths[0], values[paths[0]][t])
+        if len(paths) == 1
+        else _setting(values, t)
         for t in range(len(labels))
     ]
     name = words(paths[0]) if len(paths) == 1 else ""
@@ -215,15 +222,17 @@ def _setting(values: Mapping[str, Sequence[Any]], trial: int) -> str:
         value = column[trial]
         if value is None:  # it does not read it
             continue
-        if isinstance(value, bool):
-            parts.append(("" if value else "no ") + words(path))
-        elif isinstance(value, str):
-            parts.append(value)
-        elif path == "model.layers":
-            parts.append(value_text(value))
-        else:
-            parts.append(f"{words(path)} {value_text(value)}")
+        plain = isinstance(value, bool | str) or path == "model.layers"
+        text = setting_text(path, value)
+        parts.append(text if plain else f"{words(path)} {text}")
     return ", ".join(parts)
+
+
+def setting_text(path: str, value: Any) -> str:
+    """Returns a value of a setting, a switch in words: "0.3", "no batch norm"."""
+    if isinstance(value, bool):
+        return ("" if value else "no ") + words(path)
+    return value_text(value)
 
 
 def _are_texts(values: Iterable[Any]) -> bool:
@@ -238,9 +247,9 @@ def named(results: Results, trial: int) -> str:
     """Returns a trial's name for its first mention: "learning rate 0.7"."""
     name = trial_name(results, trial)
     sweep = sweep_of(results)
-    if results.study.sweep[trial].get("label") or not sweep.name:
+    if results.study.sweep[trial].get("label") or not sweep.title:
         return f"trial {name}"
-    return name if sweep.groups[trial] else f"{sweep.name} {name}"
+    return name if sweep.groups[trial] else f"{sweep.title} {name}"
 
 
 def several(results: Results, trials: Collection[int], most: int = 3) -> str:

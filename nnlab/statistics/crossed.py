@@ -28,7 +28,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from nnlab.statistics.effects import Effect, interval, paired, student
+from nnlab.statistics.effects import (
+    Effect,
+    interval,
+    paired,
+    student,
+    welch_freedom,
+)
 from nnlab.statistics.intervals import MIN_SEEDS
 
 MIN_EXAMPLES = 5
@@ -79,16 +85,51 @@ def crossed(*parts: np.ndarray) -> Effect:
     found = np.array([_example_squares(m * n, n) for m in examples])
     rests = np.array([_rest(part, m) for part, m in zip(parts, examples)])
     own = seeds.var(ddof=1) / n
-    error = _Error.of(own, n, found[:, 0], found[:, 1], rests)
+    error = _Error.of(own, n - 1, found[:, 0], found[:, 1], rests)
     if not error.variance:  # all seeds and all examples agree
         return paired(np.full(min(map(len, examples)), mean))
+    return _effect(mean, error, n, parts[0] if len(parts) == 1 else None)
+
+
+def crossed_samples(left: np.ndarray, right: np.ndarray) -> Effect:
+    """Tests a difference of means over new seeds of two samples and new examples.
+
+    The sides have seeds of their own and the same examples: floats (S, N) and (R, N).
+    The variances of their means over seeds add up, with the degrees of freedom of
+    Welch; that of examples is of what the means over seeds differ on each, less what
+    the remainders leave there. Else it is as `crossed`; n is S + R.
+    """
+    sides, n = (left, right), len(left) + len(right)
+    means = [side.mean(axis=0) for side in sides]
+    examples = means[0] - means[1]
+    mean = float(examples.mean())
+    if min(map(len, sides)) < MIN_SEEDS:
+        return Effect(mean, n=n)
+    differ = int(np.count_nonzero(np.abs(examples) > _ROUNDING))
+    if differ < MIN_EXAMPLES:
+        too_few = _too_few(examples[None], mean, differ)
+        return dataclasses.replace(too_few, n=n, values=None)
+    own = np.array([side.mean(axis=1).var(ddof=1) / len(side) for side in sides])
+    squares, freedom = _example_squares(examples, 1)
+    rest = np.array([sum(map(_rest, sides, means))])
+    error = _Error.of(
+        own.sum(), welch_freedom(own, sides), squares[None], freedom[None], rest
+    )
+    if not error.variance:
+        return paired(np.full(left.shape[1], mean))
+    return _effect(mean, error, n)
+
+
+def _effect(
+    mean: float, error: "_Error", n: int, values: np.ndarray | None = None
+) -> Effect:
     deviation = math.sqrt(error.variance)
 
     def tail(sign: int, bound: float) -> float:
         return float(error.tail(sign * (mean - bound) / deviation))
 
     wide = 2 * deviation  # where the search for the ends begins
-    ends, values = (mean - wide, mean + wide), parts[0] if len(parts) == 1 else None
+    ends = mean - wide, mean + wide
     return _with_interval(Effect(mean, *ends, n, tail, values=values))
 
 
@@ -134,15 +175,16 @@ class _Error:
     def of(
         cls,
         seeds: np.ndarray,
-        n: int,
+        of_seeds: float,
         examples: np.ndarray,
         freedom: np.ndarray,
         rest: np.ndarray,
     ) -> "_Error":
-        """Adds the errors of n seeds and of examples.
+        """Adds the errors of seeds and of examples.
 
         Args:
           seeds: mean squares over S N, (...).
+          of_seeds: their degrees of freedom.
           examples, freedom, rest: those of examples, with their degrees of freedom, and
             of the remainder, (K, ...).
         """
@@ -153,7 +195,7 @@ class _Error:
         variance = parts.sum(axis=0)
         with np.errstate(invalid="ignore"):
             shares = parts / variance
-        every = np.stack([np.full_like(seeds, n - 1.0), *freedom])
+        every = np.stack([np.full_like(seeds, of_seeds), *freedom])
         return cls(variance, shares, every)
 
     def tail(self, t: npt.ArrayLike) -> np.ndarray:
@@ -215,7 +257,7 @@ def crossed_share(x: np.ndarray, constant: float) -> Effect:
     squares, freedom = _example_squares(examples * n, n)
     rest = np.array([_rest(x, examples)])
     own = x.mean(axis=1).var(ddof=1) / n
-    error = _Error.of(own, n, squares[None], freedom[None], rest)
+    error = _Error.of(own, n - 1, squares[None], freedom[None], rest)
     # Where almost all are right, or wrong, their spread is not known: examples as such.
     answers = mean * (1 - mean) / float(error.variance) if error.variance else size
     few = min(np.count_nonzero(examples < 1), np.count_nonzero(examples > 0))
@@ -254,8 +296,8 @@ def resampled(differences: np.ndarray, ratio: float) -> Effect:
         return effect
     d = differences[~np.isnan(differences)]
     error = float(d.std(ddof=1)) * math.sqrt(1 / effect.n + ratio)
-    # Without `values`: their spread is not that of the test, see `power.detectable`.
-    return student(effect.mean, error, effect.n - 1.0, effect.n)
+    found = student(effect.mean, error, effect.n - 1.0, effect.n)
+    return dataclasses.replace(found, values=d, ratio=ratio)
 
 
 def pairs_p(
@@ -311,7 +353,7 @@ def _pairs_p(right: np.ndarray, left: np.ndarray, other: np.ndarray) -> np.ndarr
     rest = disagreements - mean**2 * cells - of_seeds - of_examples
     rest = np.maximum(rest, 0.0) / max((n - 1) * (size - 1), 1) / cells
     parts = squares[None], freedom[None], rest[None]
-    error = _Error.of(seeds.var(axis=1, ddof=1) / n, n, *parts)
+    error = _Error.of(seeds.var(axis=1, ddof=1) / n, n - 1, *parts)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * error.tail(np.abs(mean) / np.sqrt(error.variance))
     # Without any spread it is a sign test of all examples.

@@ -32,8 +32,8 @@ class Effect:
     (sign -1) the bound. `exact` names the test if it was not a t test. `scale` says
     what the numbers are: differences, logarithms of ratios, or nothing but an order.
     `values` are what was tested, floats (S,), or (S, N) over examples, too; None of
-    several data sets or samples. `again(n)` is an exact test of n pairs that repeat
-    these, as what a plan expects of more seeds.
+    several data sets or samples. `ratio` is that of `crossed.resampled`. `again(n)` is
+    an exact test of n pairs that repeat these, as what a plan expects of more seeds.
     """
 
     mean: float
@@ -47,6 +47,7 @@ class Effect:
     values: np.ndarray | None = dataclasses.field(
         default=None, compare=False, repr=False
     )
+    ratio: float = 0.0
     again: "Callable[[int], Effect] | None" = None
 
 
@@ -443,9 +444,15 @@ def share_against(values: np.ndarray, constant: float) -> Effect:
 
 
 def welch(
-    effect: float, left: Sequence[np.ndarray], right: Sequence[np.ndarray]
+    effect: float,
+    left: Sequence[np.ndarray],
+    right: Sequence[np.ndarray],
+    *,
+    ratio: float = 0.0,
 ) -> Effect:
     """Tests a difference of two sides, each the mean of its samples' means or a number.
+
+    With a `ratio` each mean has the variance of `crossed.resampled`.
 
     Source: Welch, B. L. (1947). The generalization of "Student's" problem when several
     different population variances are involved. Biometrika 34, 28.
@@ -455,11 +462,23 @@ def welch(
     if sizes.min() < MIN_SEEDS:
         return Effect(effect, n=int(sizes.sum()))
     variances = np.array([s.var(ddof=1) / len(s) / count**2 for count, s in sides])
+    variances = variances * (1 + ratio * sizes)
     if not variances.any():
         return Effect(effect, n=int(sizes.sum()))
-    freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
     error = math.sqrt(variances.sum())
-    return student(effect, error, float(freedom), int(sizes.sum()))
+    freedom = welch_freedom(variances, [sample for _, sample in sides])
+    return student(effect, error, freedom, int(sizes.sum()))
+
+
+def welch_freedom(variances: np.ndarray, samples: Sequence[np.ndarray]) -> float:
+    """Returns the degrees of freedom of a sum of samples' variances of means, (K,).
+
+    That of the smallest sample where there is no variance.
+    """
+    freedom = np.array([len(sample) - 1 for sample in samples])
+    if not variances.any():
+        return float(freedom.min())
+    return float(variances.sum() ** 2 / (variances**2 / freedom).sum())
 
 
 def two_sided(effect: Effect) -> float:

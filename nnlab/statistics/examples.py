@@ -93,7 +93,7 @@ def widened(
     effect: Effect,
     differences: np.ndarray,
     sides: Sequence[tuple[Quantity, Iterable[int]]],
-    results: Results,
+    results: Results | Sequence[Results],
     number: float = np.nan,
 ) -> tuple[Effect, str]:
     """Returns the effect of new examples, too, where they are known, and its reach.
@@ -107,6 +107,7 @@ def widened(
         the effect, as the effects are.
       sides: of each side, the first one minus the second: what is measured of which
         trials, whose mean counts. There is one side against a number.
+      results: of all sides, or of each; runs on different examples are not paired.
       number: what the only side is compared with.
     """
     if effect.n < MIN_SEEDS or effect.scale == ORDER:
@@ -119,20 +120,21 @@ def _widened(
     effect: Effect,
     differences: np.ndarray,
     sides: Sequence[tuple[Quantity, Iterable[int]]],
-    results: Results,
+    results: Results | Sequence[Results],
     number: float,
 ) -> tuple[Effect, str]:
     is_ratio = effect.scale == RATIO
     limited = functools.partial(dataclasses.replace, limits=effect.limits)
     means = [(quantity, tuple(trials)) for quantity, trials in sides]
-    ratios = [ratio(results, t, quantity) for quantity, of in means for t in of]
+    runs = [results] * len(means) if isinstance(results, Results) else results
+    ratios = [ratio(run, t, q) for run, (q, of) in zip(runs, means) for t in of]
     if all(ratios):
         return limited(resampled(differences, max(ratios))), DATA
     there = ~np.isnan(differences)
     parts: dict[Hashable, np.ndarray] = {}
-    for sign, (quantity, of) in zip((1, -1), means):
+    for sign, run, (quantity, of) in zip((1, -1), runs, means):
         for trial in of:
-            found = answers(results, trial, quantity)
+            found = answers(run, trial, quantity)
             if found is None:
                 return effect, SEEDS
             values = found.values[: len(there)][there]

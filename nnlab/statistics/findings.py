@@ -98,6 +98,12 @@ class Findings:
         return ranking.compare_to_best(self.results, self.best, values)
 
     @once
+    def as_good(self) -> tuple[int, ...]:
+        """The trials that were tested against the best, and are not found worse."""
+        tested = (c for c in self.compared if not np.isnan(c.p_holm))
+        return tuple(c.trial for c in tested if not c.resolved or c.mean > 0)
+
+    @once
     def verdicts(self) -> tuple[verdicts.Verdict, ...]:
         """What the data say about the study's claims."""
         return verdicts.judge(self)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from nnlab.statistics.examples import answers
+from nnlab.statistics.examples import answers, ratio
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.power import Spread, pooled, spread
@@ -37,10 +37,10 @@ def of_comparison(findings: Findings) -> Spread | None:
         if there.sum() < MIN_SEEDS:
             continue
         own, other = (answers(results, t, _TEST) for t in (trial, best))
-        x = d[:, None]
+        x, share = d[:, None], ratio(results, trial, _TEST)
         if own and other and own.of == other.of:
             x = np.subtract(own.values, other.values, dtype=np.int8)
-        found[abs(float(d[there].mean()))] = spread(x[there])
+        found[abs(float(d[there].mean()))] = spread(x[there], share)
     nearest = [of for _, of in sorted(found.items(), key=lambda item: item[0])]
     return pooled(nearest[: -(-len(nearest) // 2)]) if nearest else None
 

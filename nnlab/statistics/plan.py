@@ -62,7 +62,9 @@ def _need(results: Results, draft: verdicts.Draft, step: float, power: float) ->
     seeds, examples = to_decide(
         effect, _about(claim, effect), step, lambda e: verdicts.lean(claim, e)[0], power
     )
-    return dataclasses.replace(need, seeds=seeds, examples=examples)
+    shared = "no number of seeds does: all split the same examples"
+    reason = shared if effect.ratio and not seeds else ""
+    return dataclasses.replace(need, seeds=seeds, examples=examples, reason=reason)
 
 
 def _about(claim: Claim, effect: Effect) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import special
 
-from nnlab.statistics.effects import Effect, two_sided
+from nnlab.statistics.effects import Effect, paired, two_sided
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 
 POWER = 0.8
@@ -33,6 +33,9 @@ class Spread:
       rest: of what is left.
       size: examples that were scored; 1 where only seeds vary.
       freedom: degrees of freedom of the seeds' variance.
+      ratio: what the variance of a mean over S seeds has beside 1/S of the seeds', and
+        no number of seeds lowers: n_test / n_train where each seed draws its own split
+        (`crossed.resampled`).
     """
 
     seeds: float
@@ -40,6 +43,7 @@ class Spread:
     rest: float = 0.0
     size: int = 1
     freedom: float = np.inf
+    ratio: float = 0.0
 
     @property
     def varies(self) -> bool:
@@ -47,10 +51,11 @@ class Spread:
         return self.seeds + self.examples + self.rest > 0
 
 
-def spread(x: np.ndarray) -> Spread:
+def spread(x: np.ndarray, ratio: float = 0.0) -> Spread:
     """Estimates the spread of differences (S, N) of S seeds on the same N examples.
 
-    N = 1 where a seed has one number. The components of variance are those of the
+    N = 1 where a seed has one number, and where it draws its own split, with a `ratio`
+    of test to training examples. The components of variance are those of the
     analysis of variance, 0 where that is negative.
 
     Source: Searle, S. R., Casella, G. and McCulloch, C. E. (1992). Variance Components,
@@ -64,7 +69,7 @@ def spread(x: np.ndarray) -> Spread:
         raise ValueError(f"a spread over seeds needs 2 of them, not {n}")
     seeds = size * x.mean(axis=1).var(ddof=1)
     if size == 1:
-        return Spread(float(seeds), freedom=n - 1.0)
+        return Spread(float(seeds), freedom=n - 1.0, ratio=ratio)
     examples = n * x.mean(axis=0).var(ddof=1)
     whole = n * size * x.var()
     rest = whole - (n - 1) * seeds - (size - 1) * examples
@@ -88,7 +93,7 @@ def pooled(spreads: Sequence[Spread]) -> Spread:
     k = len(spreads)
     each = {
         name: float(np.mean([getattr(one, name) for one in spreads]))
-        for name in ("seeds", "examples", "rest", "freedom")
+        for name in ("seeds", "examples", "rest", "freedom", "ratio")
     }
     each["freedom"] *= k / (1 + (k - 1) / 4)
     return Spread(size=min(one.size for one in spreads), **each)
@@ -101,7 +106,7 @@ def chance_to_tell(
     examples: int = 0,
     alpha: float = 1 - LEVEL,
 ) -> float:
-    """Returns the power of the two-way test (`crossed`) to tell a true difference.
+    """Returns the power of the test (`crossed`) to tell a true difference.
 
     How large the spread over seeds is, is known from few of them: the power is the mean
     over what it may be, given its degrees of freedom (a fiducial distribution).
@@ -125,7 +130,7 @@ def chance_to_tell(
         squares = squares + of_examples**2 / (size - 1)
         squares = squares + of.rest**2 / ((seeds - 1) * (size - 1))
     freedom = error**2 / squares
-    shift = abs(difference) / np.sqrt(error / (seeds * size))
+    shift = abs(difference) / np.sqrt(error / size * (1 / seeds + of.ratio))
     critical = special.stdtrit(freedom, 1 - alpha / 2)
     found = 1 - special.nctdtr(freedom, shift, critical)
     # Far out the noncentral t is not computed: there the difference is plain.
@@ -143,8 +148,9 @@ def seeds_needed(
 ) -> int | None:
     """Returns the fewest seeds, at least 3, that tell a true difference apart.
 
-    None if no number of seeds does: then the examples are too few; see
-    `examples_needed`. Arguments are those of `chance_to_tell`, and the power to reach.
+    None if no number of seeds does: then the examples are too few, see
+    `examples_needed`, or with a `Spread.ratio` the data. Arguments are those of
+    `chance_to_tell`, and the power to reach.
 
     >>> seeds_needed(Spread(seeds=0.01**2), 0.01)
     10
@@ -203,18 +209,18 @@ def detectable(effect: Effect, factor: float = 1.0, power: float = POWER) -> flo
       effect: has `Effect.values`.
       factor: what the test's p is multiplied with.
     """
-    if math.isnan(effect.low) or (of := _tested(effect)) is None:
+    if math.isnan(effect.low) or (of := _tested(effect, factor)) is None:
         return math.nan
     of = dataclasses.replace(of, freedom=np.inf)
     return least_told(of, effect.n, power, alpha=(1 - LEVEL) / factor)
 
 
-def _tested(effect: Effect) -> Spread | None:
+def _tested(effect: Effect, factor: float) -> Spread | None:
     """Returns the spread of what was tested; None if it is not known, or has none."""
-    if effect.values is None:
+    if effect.values is None or math.isnan(factor):
         return None
     values = effect.values.reshape(len(effect.values), -1)
-    of = spread(values[~np.isnan(values).any(axis=1)])
+    of = spread(values[~np.isnan(values).any(axis=1)], effect.ratio)
     return of if of.varies else None
 
 
@@ -238,20 +244,43 @@ def to_decide(
 
     Returns:
       The seeds, on as many examples, and None. Where no number of seeds would do: None,
-      and how many examples would with twice the seeds, if any. Both are None where
-      neither is known.
+      and how many examples would with twice the seeds, if any; of splits (`ratio`),
+      where only more data would, and where neither is known, both are None.
     """
     alpha = (1 - LEVEL) / factor
     if again := effect.again:
         few = _fewest(lambda n: p(again(n)) <= alpha, MIN_SEEDS, MOST_REPEATED)
         return few, None
-    of = _tested(effect)
+    of = _tested(effect, factor)
     if of is None or not difference:
         return None, None
     if seeds := seeds_needed(of, difference, power, alpha=alpha):
         return seeds, None
+    if of.ratio:
+        return None, None
     examples = examples_needed(of, difference, 2 * effect.n, power, alpha)
     return None, examples
+
+
+def seeds_help(effect: Effect, factor: float) -> bool:
+    """Returns whether more seeds may make it significant, on the same examples.
+
+    Taken for true is the largest difference that the seeds leave possible: the far end
+    of their own 95 % interval. If ever so many seeds do not tell that one in half of
+    runs, only more examples help; of splits, more data. True where the spread is not
+    known.
+
+    Args:
+      effect: has `Effect.values`.
+      factor: what the test's p is multiplied with.
+    """
+    of = _tested(effect, factor)
+    if of is None or effect.values is None:
+        return True
+    seeds = paired(effect.values.reshape(len(effect.values), -1).mean(axis=1))
+    far = np.nanmax(np.abs([seeds.low, seeds.mean, seeds.high]))
+    of, alpha = dataclasses.replace(of, freedom=np.inf), (1 - LEVEL) / factor
+    return chance_to_tell(of, far, MOST, alpha=alpha) >= 0.5
 
 
 def _fewest(

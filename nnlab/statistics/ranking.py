@@ -31,7 +31,7 @@ from nnlab.statistics.members import (
     has_status,
     networks,
 )
-from nnlab.statistics.power import detectable
+from nnlab.statistics.power import detectable, seeds_help
 from nnlab.study import Quantity, Study
 
 _MOST_VALUES = 2**22
@@ -94,7 +94,8 @@ def best_trial(
     """Returns the trial, by index, with the highest `expected_accuracy`; None for none.
 
     Ties go to the lower index. Where looks gave some trials more seeds than others,
-    only those with the most qualify: the others were found to differ from the best.
+    only those with the most qualify: the others were found to differ from the best, or
+    no number of seeds tells them from it.
 
     Args:
       among: indices of the trials to choose from; all when None.
@@ -174,6 +175,8 @@ class Comparison:
       over: of what else `p` speaks, see `examples.widened`.
       detectable: the smallest true difference that would have been significant in 80 %
         of such runs; NaN if nothing was tested.
+      seeds_help: whether more seeds may make it significant, see `power.seeds_help`;
+        judged only where a study names looks.
     """
 
     trial: int
@@ -186,6 +189,7 @@ class Comparison:
     p_seeds: float = np.nan
     over: str = SEEDS
     detectable: float = np.nan
+    seeds_help: bool = True
 
     @property
     def resolved(self) -> bool:
@@ -260,6 +264,8 @@ def compare_to_best(
         own = {name: of[trial] for name, of in tested.items()}
         ends = adjusted_interval(effect, step[trial], own["p_holm"])
         own["detectable"] = detectable(effect, step[trial])
+        if results.study.looks:
+            own["seeds_help"] = seeds_help(effect, step[trial])
         return Comparison(trial, effect.mean, *ends, n=effect.n, over=over, **own)
 
     return tuple(Comparison(t) if t == best else compared(t) for t in trials)

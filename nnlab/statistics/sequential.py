@@ -3,8 +3,8 @@
 
 A study names beforehand at how many seeds its trials are compared. After each look the
 best trial by validation, and those that do not differ from it significantly, get the
-seeds of the next look. All of this follows from the tables, so a run that was cut off
-decides as it would have.
+seeds of the next look, but for those that no number of seeds would tell from it. All of
+this follows from the tables, so a run that was cut off decides as it would have.
 """
 
 import dataclasses
@@ -30,6 +30,8 @@ class Look:
       best: index of the best trial by validation; None if there is none.
       resolved: trials that differ significantly from the best now, but not before.
       unresolved: trials that do not differ significantly from the best.
+      stuck: those of them that no number of seeds would tell from it on the same
+        examples (`power.seeds_help`).
       untested: trials of which fewer than half of the networks survive; they are not
         compared.
     """
@@ -39,12 +41,14 @@ class Look:
     best: int | None
     resolved: tuple[int, ...]
     unresolved: tuple[int, ...]
+    stuck: tuple[int, ...]
     untested: tuple[int, ...]
 
     @property
-    def compared(self) -> tuple[int, ...]:
-        """The trials that get more seeds if any do: the best and the unresolved."""
-        return (*(() if self.best is None else (self.best,)), *self.unresolved)
+    def asks(self) -> set[int]:
+        """The trials that more seeds may tell apart, with the best; none if none."""
+        open_ = {*self.unresolved} - {*self.stuck}
+        return open_ | {self.best} if open_ and self.best is not None else set()
 
     @property
     def networks(self) -> int:
@@ -89,8 +93,7 @@ def history(results: Results) -> tuple[Look, ...]:
     for seeds in results.study.looks:
         goes_on = set(range(len(numbers)))
         if found:
-            last = found[-1]
-            goes_on = set(last.compared) if last.unresolved else set()
+            goes_on = found[-1].asks
         each = [
             seeds if t in goes_on else found[-1].each[t] for t in range(len(numbers))
         ]
@@ -107,9 +110,11 @@ def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
     best = best_trial(view)
     resolved: list[int] = []
     unresolved: list[int] = []
+    stuck: list[int] = []
     untested: list[int] = []
     # New is what was the best, or not told from it, and is told now.
-    news = {*before[-1].compared, *before[-1].untested} if before else None
+    last = before[-1] if before else None
+    news = {last.best, *last.unresolved, *last.untested} if last else None
     for compared in compare_to_best(view, best, finals(view, "test_accuracy")):
         trial = compared.trial
         if best is None or trial == best or not view.has_run(trial):
@@ -123,8 +128,10 @@ def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
             untested.append(trial)
         else:
             unresolved.append(trial)
+            stuck += [] if compared.seeds_help else [trial]
     each = tuple(t.num_seeds for t in view.trials)
-    return Look(seeds, each, best, *map(tuple, (resolved, unresolved, untested)))
+    groups = map(tuple, (resolved, unresolved, stuck, untested))
+    return Look(seeds, each, best, *groups)
 
 
 def restricted(results: Results, seeds: Sequence[int]) -> Results:
@@ -146,15 +153,15 @@ def restricted(results: Results, seeds: Sequence[int]) -> Results:
 def asked_next(results: Results) -> Study | None:
     """Returns the study with the seeds of the next look; None if it has ended.
 
-    It ends when all trials differ significantly from the best, after the last look, or
-    when programs failed.
+    It ends when no trial may be told from the best by more seeds, after the last look,
+    or when programs failed.
     """
     taken = history(results)
     if not taken or results.config.get("failures"):
         return None
     last = taken[-1]
-    if not last.unresolved or len(taken) == len(results.study.looks):
+    if not last.asks or len(taken) == len(results.study.looks):
         return None
     seeds = results.study.looks[len(taken)]
-    each = [seeds if t in last.compared else n for t, n in enumerate(last.each)]
+    each = [seeds if t in last.asks else n for t, n in enumerate(last.each)]
     return results.study.with_seeds(each)

@@ -91,6 +91,8 @@ class Verdict:
       enough_seeds: of what is not significant, the seeds that decide the claim if what
         was measured is true; None if that is not known, or no number of seeds does.
       enough_examples: in that last case, how many examples do with twice the seeds.
+      asked_after: whether the claim is none of the run's record: it was made when the
+        results could be seen.
     """
 
     claim: Claim
@@ -116,6 +118,7 @@ class Verdict:
     detectable: float = np.nan
     enough_seeds: int | None = None
     enough_examples: int | None = None
+    asked_after: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +188,14 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     alone, _ = _adjusted(found, [d.verdict.p_seeds for d in found], factor)
     first = factor * np.count_nonzero(~np.isnan(tested))
     each = zip(found, tested.tolist(), alone.tolist(), steps.tolist())
-    return tuple(_settle(*of, int(first)) for of in each)
+    settled = [_settle(*of, int(first)) for of in each]
+    before = len(findings.results.config["study"]["claims"])
+    return (*settled[:before], *map(_after, settled[before:]))
+
+
+def _after(verdict: Verdict) -> Verdict:
+    reason = "; ".join(filter(None, ("asked after the run", verdict.reason)))
+    return dataclasses.replace(verdict, asked_after=True, reason=reason)
 
 
 def drafts(findings: "Findings") -> list[Draft]:

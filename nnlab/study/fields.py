@@ -69,15 +69,21 @@ class Checked:
     def __post_init__(self) -> None:
         cls: Any = type(self)
         for field in dataclasses.fields(cls):
-            value, hint = getattr(self, field.name), hints(cls)[field.name]
-            try:
-                value = coerced(value, hint, field.name)
-            except FieldError:
-                if choices := field.metadata.get("choices"):
-                    raise _unknown(value, choices, field.name) from None
-                raise
-            _check_rules(value, field.metadata, field.name)
-            object.__setattr__(self, field.name, value)
+            name, hint = field.name, hints(cls)[field.name]
+            value = checked(getattr(self, name), hint, field.metadata, name)
+            object.__setattr__(self, name, value)
+
+
+def checked(value: Any, hint: Any, rules: Mapping[str, Any], name: str) -> Any:
+    """Returns `value` cast to the type `hint`; a FieldError if it breaks the rules."""
+    try:
+        value = coerced(value, hint, name)
+    except FieldError:
+        if choices := rules.get("choices"):
+            raise _unknown(value, choices, name) from None
+        raise
+    _check_rules(value, rules, name)
+    return value
 
 
 def coerced(value: Any, hint: Any, name: str) -> Any:

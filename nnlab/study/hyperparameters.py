@@ -8,7 +8,14 @@ from typing import Any
 
 from nnlab.models import layers as layer_stack
 from nnlab.models.resnet_layers import STEMS
-from nnlab.study.fields import Checked, FieldError, field, from_mapping, hints
+from nnlab.study.fields import (
+    Checked,
+    FieldError,
+    checked,
+    field,
+    from_mapping,
+    hints,
+)
 from nnlab.study.needs import OWN_MODULE, Need, one_of
 from nnlab.words.spelling import nearest_path
 
@@ -399,6 +406,40 @@ def _paths(
 _FIELDS = _paths(Hyperparameters)
 
 PATHS = tuple(_FIELDS)
+
+_LEAVES = {
+    path.removesuffix(".name").rpartition(".")[2]: path
+    for path in sorted(PATHS, key=lambda path: not path.startswith("transfer."))
+}
+"""The path of each last part; the fields of `Transfer` give way to others."""
+
+
+def path_of(name: str) -> str:
+    """Returns the path of a field by its last part, or by its path.
+
+    Raises:
+      ValueError: an unknown name; the nearest is offered.
+
+    >>> path_of("hidden"), path_of("optimizer"), path_of("transfer.batch_size")
+    ('model.hidden', 'optimizer.name', 'transfer.batch_size')
+    """
+    path = name if name in PATHS else _LEAVES.get(name)
+    if path is None:
+        raise ValueError(f"unknown field {name!r}{nearest_path(name, PATHS)}")
+    return path
+
+
+def setting(path: str, value: Any) -> Any:
+    """Returns a value as the field at a path holds it.
+
+    Raises:
+      ValueError: a value of the wrong type or range.
+
+    >>> setting("model.hidden", [32.0])
+    (32,)
+    """
+    return checked(value, *_FIELDS[path], path)
+
 
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     path: rules["needs"] for path, (_, rules) in _FIELDS.items()

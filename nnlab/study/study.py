@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nnlab.study import needs
+from nnlab.study import grammar, needs
 from nnlab.study.claims import Claim
 from nnlab.study.fields import Checked, FieldError, coerced, field, from_mapping
 from nnlab.study.hyperparameters import AUTO, NEEDS, PATHS, WATCHED, Hyperparameters
@@ -211,7 +211,9 @@ class Study(Checked):
 
     Attributes:
       question: in words; the report opens with it.
-      claims: what people believe, tested on the results.
+      claims: what people believe, tested on the results; as claims, or as texts such
+        as "test_accuracy(depth=6) > chance", which answer the question; see
+        `nnlab.study.grammar`.
       base: the hyperparameters that the trials start from.
       own: what is passed from Python when it runs.
       sweep: one flat override dict for each trial, e.g.
@@ -221,9 +223,9 @@ class Study(Checked):
         counts them as "combinations".
       num_seeds: repetitions of every trial, at most.
       looks: numbers of seeds at which the trials are compared, such as (4, 8, 16, 32).
-        Trials that differ significantly from the best get no more seeds, the others get
-        those of the next look; () compares once, at the end; see
-        `nnlab.runs.sequential`.
+        Trials that differ significantly from the best, or that only more examples would
+        tell from it, get no more seeds, the others those of the next look; () compares
+        once, at the end; see `nnlab.runs.sequential`.
       halving: whether the worst trials end before the others.
       search: how Optuna chooses trials, if not from `sweep` alone.
       eval_size: validation and test examples that are used, the first of each; 0 for
@@ -274,6 +276,10 @@ class Study(Checked):
     recorded: dataclasses.InitVar[bool] = False
 
     def __post_init__(self, recorded: bool) -> None:
+        if isinstance(self.claims, list | tuple):
+            given = self.claims
+            read = (grammar.answer(c) if isinstance(c, str) else c for c in given)
+            object.__setattr__(self, "claims", tuple(read))
         super().__post_init__()
         if not self.sweep:
             raise ValueError("the sweep is empty: it needs at least one trial")

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads sweeps and search spaces: axes, ranges, and values from the command line."""
+"""Reads sweeps and search spaces from the command line: axes, ranges and spans."""
 
-import ast
 import dataclasses
 import itertools
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nnlab.study.hyperparameters import PATHS, TUPLES
+from nnlab.study.hyperparameters import PATHS
 from nnlab.study.study import MOST_TRIALS
+from nnlab.study.values import parse_value, split
 from nnlab.words.spelling import near, nearest_path
 
 _SPANS = ("log", "uniform", "int")
@@ -76,7 +75,7 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
         raise ValueError(f"the sweep over {path!r} has no values: {text!r}")
     if ranged := _RANGE.fullmatch(values):
         return path, _range(text, *ranged.groups())
-    parts = _split(path, values)
+    parts = split(values, f"{path}=")
     if not all(parts):
         raise ValueError(f"the sweep over {path!r} has an empty value: {text!r}")
     calls = (re.match(r"([a-z_]+)\(", part) for part in parts)
@@ -154,33 +153,6 @@ def _check_path(path: str, where: str) -> None:
         raise ValueError(f"unknown field {path!r} in the {where}{hint}")
 
 
-def parse_value(path: str, text: str) -> Any:
-    """Reads a value from the command line; the study then checks it.
-
-    Args:
-      path: path of its field. Where the field holds a tuple, ``64`` means ``(64,)``,
-        and words are separated by commas: ``curves,map``.
-      text: a number, true or false, a tuple in parentheses, or any other text.
-
-    >>> parse_value("model.hidden", "64"), parse_value("batch_size", "32")
-    ((64,), 32)
-    """
-    value: Any
-    if text.lower() in ("true", "false"):
-        value = text.lower() == "true"
-    else:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the parser, about "1if" or "'\\d'"
-                value = ast.literal_eval(text)
-        # The last three: {[]: 1}, a hundred brackets, a thousand minus signs.
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            value = text
-    if path not in TUPLES or isinstance(value, list | tuple):
-        return value
-    return tuple(_split(path, value)) if isinstance(value, str) else (value,)
-
-
 def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any, ...]:
     try:
         low, high, number = float(first), float(last), int(count)
@@ -196,29 +168,3 @@ def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any
         raise ValueError(f"sweep {text!r}: logspace needs bounds above 0")
     space = np.geomspace if kind == "logspace" else np.linspace
     return tuple(float(f"{v:.6g}") for v in space(low, high, number))
-
-
-def _split(path: str, values: str) -> list[str]:
-    """Splits at commas outside of brackets and quotes.
-
-    A quote opens only at the start of a value; within a word it is an apostrophe.
-
-    Raises:
-      ValueError: a quote that does not close.
-    """
-    parts, depth, quote, before = [""], 0, "", ","
-    for character in values:
-        if quote:
-            quote = quote.strip(character)
-        elif character in "'\"" and before in (",([{:" if depth else ","):
-            quote = character
-        else:
-            depth += (character in "([{") - (character in ")]}")
-        if character == "," and not (depth or quote):
-            parts.append("")
-        else:
-            parts[-1] += character
-        before = character if character.strip() else before
-    if quote:
-        raise ValueError(f"{path}={values}: the quote {quote} does not close")
-    return [part.strip() for part in parts]

@@ -61,6 +61,29 @@ def test_where_examples_are_too_few_it_says_how_many_would_do(run, monkeypatch):
     assert power.chance_to_tell(of, 0.01, seeds, examples - 1, alpha) < 0.8
 
 
+def test_where_splits_share_too_few_examples_it_says_what_they_tell(run, monkeypatch):
+    of = power.Spread(seeds=1e-4, freedom=5, ratio=0.25)
+    monkeypatch.setattr(pilot, "of_comparison", lambda _: of)
+    alpha = pilot.alpha_of_comparison(Findings(run))
+    told = planned(run, 0.01)[-1]
+    assert told.startswith("no number of seeds would tell 1 point apart")
+    limit = float(re.search(r"less than (\S+) points", told)[1]) / 100
+    least = power.least_told(of, 2**30, alpha=alpha)
+    assert limit == pytest.approx(least, rel=0.05)
+    assert "seeds would tell 10 points apart" in planned(run, 0.1)[-1]
+
+
+@pytest.mark.slow
+def test_a_pilot_of_splits_plans_for_splits(tmp_path):
+    study = dataclasses.replace(STUDY, vary=("init", "split"))
+    split = experiment.run(study, tmp_path / "split", dataset=tiny.dataset())
+    findings = Findings(split)
+    of, test = pilot.of_comparison(findings), tiny.SIZES["test"]
+    assert (of.size, of.ratio) == (1, pytest.approx(test / tiny.SIZES["train"]))
+    with pytest.raises(ValueError, match="has --vary=init,split: give the plan that"):
+        list(detect.lines(STUDY, 0.01, 0.8, str(split.workdir)))
+
+
 def test_a_run_of_other_trials_is_no_pilot(run):
     other = dataclasses.replace(STUDY, sweep=STUDY.sweep[:2])
     with pytest.raises(ValueError, match="has other trials than the study"):
@@ -90,7 +113,6 @@ def test_the_seeds_of_claims_are_those_of_the_plan(run):
         (["--detect=2"], "--detect=2 must be a difference of accuracies"),
         (["--detect=0.01", "--power=0.3"], "--power=0.3 must be the share of runs"),
         (["--power=0.9"], "go with --detect or --decide"),
-        (["--detect=0.01", "--vary=init,split"], "does not go with vary='split'"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(arguments, told):

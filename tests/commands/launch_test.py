@@ -176,6 +176,18 @@ report --workdir=dcos => dcos'; did you mean '{root}/docs'?
 report --compare=a,b => --workdir is missing: a folder for the comparison
 report --compare=a --workdir=x => takes two workdirs or more
 report --compare=a,b --list=x => --compare does not go with --list
+report --claim=x --compare=a,b => --claim does not go with --compare
+check => --workdir is missing: a folder that launch.train made
+check --workdir=dcos => dcos'; did you mean '{root}/docs'?
+check --help=claim => did you mean 'claims'?
+train Q '--claim=test_accuracy(learning_rate=0.2) > chance'
+    => no trial has optimizer.learning_rate=0.2; allowed: 0.003, 0.01,
+train Q '--claim=test_acuracy(learning_rate=0.1) > chance'
+    => unknown column 'test_acuracy'; did you mean 'test_accuracy'?
+train Q '--claim=diverge(learning_rate=0.1) > 5 %' => did you mean 'diverged'?
+train Q '--claim=drop(test_moved_accuracy) > 5 %' => column 'test_moved_accuracy'
+train --resume --claim=x => --claim does not go with --resume without --config; launch
+train Q '--claim=test_accuracy(lr=0.1) > chance' => did you mean 'optimizer.learning_ra
 report --bands=simultaneous --list=x => --bands does not go with --list
 train Q --bands=wide => --bands='wide' is not pointwise or simultaneous
 report --workdir=x --list=x => --workdir does not go with --list

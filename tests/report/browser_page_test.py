@@ -3,6 +3,7 @@
 
 import contextlib
 import html
+import itertools
 import re
 
 import pytest
@@ -184,6 +185,50 @@ def test_the_page_fits_and_is_legible(opened, width, scheme):
         assert 0 <= box["y"] <= 900 - box["height"]
 
 
+WIDER = """(boxes) => boxes.filter(
+  (box) => box.scrollWidth > box.clientWidth).map((box) => box.ariaLabel)"""
+LETTERS = """(drawn) => drawn.flatMap((svg) => {
+  const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+  return [...svg.querySelectorAll("text")].map(
+    (text) => scale * parseFloat(getComputedStyle(text).fontSize));
+})"""
+
+
+def test_on_a_phone_figures_are_whole_and_their_letters_legible(opened):
+    with opened(390) as page:
+        assert not page.eval_on_selector_all(".plot", WIDER)
+        boxes = [svg.bounding_box() for svg in page.locator(".plot svg").all()]
+        assert len(boxes) == 6
+        assert all(0 <= box["x"] <= 390 - box["width"] for box in boxes)
+        assert min(page.eval_on_selector_all(".plot svg", LETTERS)) > 6
+        assert not page.eval_on_selector_all(".few", WIDER)  # claims
+
+
+def test_no_table_runs_out_of_a_page(opened):
+    with opened() as page:
+        assert page.locator("details .table").count() > 1
+        page.eval_on_selector_all("details", "all => all.forEach(d => d.open = true)")
+        assert not page.eval_on_selector_all(".table", WIDER)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_first_screen_holds_answer_figure_and_verdicts(opened, width):
+    with opened(width) as page:
+        first = ("h1", ".answer", ".lead figure svg")
+        boxes = [page.locator(part).bounding_box() for part in first]
+        chip = page.locator(".chips li").first.bounding_box()
+        for above, below in itertools.pairwise(boxes):
+            assert above["y"] + above["height"] <= below["y"]
+        assert boxes[-1]["y"] + boxes[-1]["height"] < 900
+        if width == 1280:  # beside the figure
+            assert chip["y"] + chip["height"] < 900
+            assert chip["x"] >= boxes[-1]["x"] + boxes[-1]["width"]
+        verdict = page.locator(".chips .verdict").first.inner_text()
+        table = page.locator("section:has(> #claims) tbody tr").first
+        assert verdict in table.inner_text()
+        assert table.locator("td, th").count() == 4
+
+
 def test_a_screen_reader_finds_its_way(opened):
     with opened() as page:
         figures = page.get_by_role("img").all()
@@ -210,7 +255,7 @@ def test_without_a_script_the_page_is_whole(opened):
     with opened(java_script_enabled=False) as page:
         assert page.get_by_role("button").count() == 0
         assert page.locator("tbody tr").count() > 6
-        page.get_by_text("How to read this table").first.click()
+        page.get_by_text("How to read").first.click()
         assert page.locator("details[open] p").first.is_visible()
 
 

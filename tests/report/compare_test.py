@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from answered import World
 from shown import store_again
 
 from nnlab import results
 from nnlab.machine import files
 from nnlab.report import compare
+from nnlab.words import numbers
 
 RATE = "optimizer.learning_rate"
 
@@ -81,7 +83,27 @@ def test_it_says_which_best_is_better_by_how_much_and_how_sure(made):
     assert "That is equal to that of" in said(a, same)
     (row,) = table_of(content_of(a, b), "bests")
     assert row["left minus right, points"] == f"\u2212{points}"
-    assert (row["n"], row["compared"], row["significant"]) == ("5", "paired", "yes")
+    assert (row["n, over"], row["compared"]) == ("5 seeds", "paired")
+    assert (row["p (adjusted)"], row["significant"]) == ("< 0.001", "yes")
+
+
+def test_it_says_over_what_and_which_difference_would_show():
+    runs = []
+    for name, right in zip("ab", World(8, 300).draw(np.random.default_rng(0))):
+        correct = {"validation": right[None], "test": right[None]}
+        found = synthetic.findings(correct=correct, sweep=synthetic.labelled(1))
+        found.results.config["manifest"] = {"curves.parquet": name, "members.csv": name}
+        runs.append(compare.Run(name, found, "complete"))
+    runs = compare.Runs(runs)
+    content = compare.content(runs)
+    assert "significant over seeds and examples (paired over 8" in content.answer[1]
+    (row,) = table_of(content, "bests")
+    (found,) = runs.differences
+    assert row["n, over"] == "8 seeds and examples"
+    both, alone = map(numbers.p_text, (found.p_holm, found.p_seeds))
+    assert row["p (over seeds alone)"] == f"{both} ({alone})"
+    shows = f"a difference of {100 * found.detectable:.2g} points would show in 80 %"
+    assert shows in row["remarks"]
 
 
 def test_the_best_by_validation_may_be_below_on_the_test_set(made, tmp_path):
@@ -182,7 +204,6 @@ def test_the_comparison_is_written_with_its_tables(made, tmp_path):
     assert re.findall("^## (.*)", markdown, flags=re.M) == [
         "Best against best",
         "Learning curves of the best trials",
-        "All trials",
         "The runs",
         "Costs",
     ]

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from shown import RATE, RATES, reaching, rows_of, section_of, store_again
 
 from nnlab import report, results
+from nnlab.report import page as pages
 from nnlab.report.figures import catalog
 from nnlab.results.pictures import FILE, Seen, choose, encode
 from nnlab.statistics.findings import Findings
@@ -112,15 +113,15 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
     options = {"sweep": [*sweep, {"model.hidden": (8,)}], "fields": {"figures": FEW}}
     options |= {"never_ran": [2], "failures": {1: f"failed {EVIL}"}, "num_seeds": 3}
     _, path = _write(tmp_path, **options, question=EVIL, claims=[claim])
-    page = _Page(path.read_text())
-    assert not page.tags & {"script", "img", "iframe", "object", "embed", "link"}
-    assert not page.others
-    assert f"The program said: failed {EVIL}" in "".join(page.text)
+    shown = _Page(path.read_text())
+    assert not shown.tags & {"script", "img", "iframe", "object", "embed", "link"}
+    assert not shown.others
+    assert f"The program said: failed {EVIL}" in "".join(shown.text)
     markdown = _markdown(path)
     assert not re.search(r"<script|<img|(?<!\\)\]\(http|^# e", markdown, flags=re.M)
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     widths = {len(re.findall(r"(?<!\\)\|", r)) for r in rows if "script" in r}
-    assert widths <= {9, 10}  # as wide as the headers of claims and of comparison
+    assert widths <= {5, 8, 9}  # as wide as the headers of claims and of comparison
 
 
 def test_text_in_a_figure_of_a_page_keeps_what_looks_like_code(tmp_path):
@@ -165,7 +166,9 @@ def test_times_appear_only_under_costs_and_how_it_was_run():
     slow, fast = (
         report.content(
             synthetic.findings(
-                num_trials=2, seconds={0: [each] * 3}, fields={"figures": ("costs",)}
+                num_trials=2,
+                seconds={0: [each] * 3},
+                fields={"figures": ("curves", "costs")},
             )
         ).sections
         for each in (0.5, 0.01)
@@ -185,10 +188,9 @@ def test_claims_come_with_verdict_effect_and_n():
     found = synthetic.findings(values, sweep=RATES[:2], claims=claims)
     rows = rows_of(section_of(report.content(found), "claims"))
     verdicts = ["supported", "contradicted", "not tested in this run"]
-    assert [r["verdict"] for r in rows] == verdicts
+    assert [r["verdict"].partition(" (")[0] for r in rows] == verdicts
     points = 100 * (values[1, :, -1] - values[0, :, -1]).mean()
-    effect = "difference, or ratio x (interval adjusted like p)"
-    assert rows[0][effect].startswith(f"+{points:.2f} points (")
+    assert rows[0]["difference, or ratio x"].startswith(f"+{points:.2f} points")
     assert (rows[0]["n"], rows[0]["p (adjusted)"]) == ("8", "< 0.001")
     assert rows[1]["left"] == "0.7: 70 (100 %)"
 
@@ -233,6 +235,50 @@ def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(num_seed
     (final,) = drawn.axes("final", found.results)
     for ax, kind in ((curves, PolyCollection), (final, LineCollection)):
         assert any(isinstance(c, kind) for c in ax.collections) == (not why)
+
+
+# The first screen.
+
+
+class _Order(html.parser.HTMLParser):
+    """Collects in order what stands on a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.seen = []
+        self.feed(text[text.index("<main") :])
+
+    def handle_starttag(self, tag, attrs):
+        kind = dict(attrs).get("class", "").split(" ")[0]
+        if tag in ("h1", "h2", "table", "figure") or kind in ("answer", "chips"):
+            self.seen.append(kind if kind in ("answer", "chips") else tag)
+
+
+def test_a_report_opens_with_question_answer_figure_and_verdicts(tmp_path):
+    claim = higher("0.7 is better", "test_accuracy", {RATE: 0.7}, {RATE: 0.02})
+    _, path = _write(tmp_path, sweep=RATES, claims=[claim], fields={"figures": FEW})
+    order = _Order(path.read_text()).seen
+    assert order[:4] == ["h1", "answer", "figure", "chips"]
+    assert order.index("table") > order.index("h2") > 3
+    assert order.count("figure") == 4  # the leading one stands in no section again
+    markdown = _markdown(path)
+    shown = re.findall(r"!\[[^\]]+\]\(figures/(\w+)\.png\)", markdown)
+    assert shown[0] == "final_test_accuracy"
+    assert len(shown) == len({*shown})
+    places = [markdown.index(t) for t in ("![", "**", "\n## ", "\n| ")]
+    assert places == sorted(places)
+
+
+def test_a_page_opens_with_three_sentences_and_loses_none(tmp_path):
+    found = synthetic.findings(sweep=RATES, at_chance=[(2, 0)], diverged={(1, 0): 2})
+    content = dataclasses.replace(
+        report.content(found), answer=tuple(f"Sentence {n}." for n in range(5))
+    )
+    text = pages.lay_out(tmp_path, content).read_text()
+    opening = text[text.index('class="answer"') : text.index("<ul")]
+    assert re.findall(r"Sentence (\d)", opening) == ["0", "1", "2"]
+    for written in (text, _markdown(tmp_path / "report.html")):
+        assert re.findall(r"Sentence (\d)", written) == [*"01234"]
 
 
 # The parts of a study.

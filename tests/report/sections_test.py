@@ -128,6 +128,17 @@ def test_notes_say_what_p_was_adjusted_over(rates, claims, doubled):
         assert ("and doubled" in text) == doubled
 
 
+@pytest.mark.parametrize(
+    ("vary", "told"), [("init", r"\d+ seeds"), ("split", "no number of seeds")]
+)
+def test_of_splits_it_says_that_more_of_them_would_not_decide(vary, told):
+    values = np.array([np.zeros(8), np.linspace(-0.01, 0.01, 8) + 0.003]) + 0.9
+    sweep, fields = [{RATE: 0.02}, {RATE: 0.7}], {"vary": (vary,)}
+    found = synthetic.findings(values, sweep=sweep, claims=[CLAIM], fields=fields)
+    (row,) = rows_of(sections.claims(found))
+    assert re.search(f"if it is as measured, {told} would decide it", row["remarks"])
+
+
 def test_what_is_not_asked_is_shown_with_its_interval_and_called_nothing():
     rng = np.random.default_rng(0)
     values = np.array([[0.6], [0.9], [0.7]]) + 0.001 * rng.normal(size=(3, 8))
@@ -147,15 +158,17 @@ def test_a_ratio_is_shown_with_its_interval_and_an_order_without():
     values = np.ones((3, 4)) + 0.001 * np.arange(4)
     values[1] = [300, 310, 330, 350]
 
-    def cell():
+    def cells():
         curves = {norm.metric: values, "validation_accuracy": np.full((3, 4), 0.9)}
         found = synthetic.findings(curves, sweep=RATES, claims=[claim])
         (row,) = rows_of(sections.claims(found))
-        return row["difference, or ratio x (interval adjusted like p)"]
+        return row["difference, or ratio x"], row["interval (adjusted like p)"]
 
-    assert re.fullmatch(r"x 32\d \(2\d\d to 3\d\d\)", cell())
+    ratio, interval = cells()
+    assert re.fullmatch(r"x 32\d", ratio)
+    assert re.fullmatch(r"2\d\d to 3\d\d", interval)
     values[0, 0] = 0.0
-    assert cell() == numbers.NONE
+    assert cells() == (numbers.NONE, numbers.NONE)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +221,43 @@ def test_a_side_of_a_claim_says_of_how_many_trials_it_is_the_mean(among, start):
     row = claim_row(left={"dataset": "digits"}, among=among)
     assert row["left"].startswith(start)
     assert row["right"].startswith("0.02: ")
+
+
+def test_a_switch_is_named_by_its_field():
+    sweep = [{"model.batch_norm": norm} for norm in (True, False)]
+    claim = dataclasses.replace(CLAIM, left=sweep[0], right=sweep[1])
+    found = synthetic.findings(sweep=sweep, claims=[claim])
+    (row,) = rows_of(sections.claims(found))
+    assert row["left"].startswith("batch norm: ")
+    assert row["right"].startswith("no batch norm: ")
+    trials = [row["trial"] for row in rows_of(sections.comparison(found))]
+    assert trials == ["batch norm", "no batch norm"]
+
+
+def test_claims_that_carry_the_answer_come_first_and_others_are_folded():
+    claims = [dataclasses.replace(CLAIM, text=t, main=t == "b") for t in "abc"]
+    found = synthetic.findings(sweep=RATES, claims=claims)
+    first, others, tested = sections.claims(found).tables
+    assert [row[0] for row in first.rows] == ["b"]
+    assert [row[0] for row in others.rows] == ["a", "c"]
+    assert (first.folded, others.folded, tested.folded) == (False, True, True)
+    assert [chip.text for chip in sections.chips(found)] == ["b"]
+    assert len(first.header) == len(others.header) == 4
+    plain = synthetic.findings(sweep=RATES, claims=[CLAIM] * 3)
+    first, tested = sections.claims(plain).tables
+    assert len(first.rows) == len(sections.chips(plain)) == 3
+
+
+@pytest.mark.parametrize("columns", [2, 9, 10, 25])
+def test_a_table_too_wide_for_a_page_is_split_and_loses_nothing(columns):
+    header = tuple(f"h{n}" for n in range(columns))
+    rows = tuple(tuple(f"{r}.{n}" for n in range(columns)) for r in range(3))
+    parts = sections.in_width(sections.Table(header, rows, marked=1))
+    assert all(len(part.header) <= 9 for part in parts)
+    assert [part.folded for part in parts] == [n > 0 for n in range(len(parts))]
+    merged = rows_of(sections.Section("a", "A", tables=parts))
+    assert merged == [dict(zip(header, row)) for row in rows]
+    assert {(part.marked, part.rows[1][0]) for part in parts} == {(1, "1.0")}
 
 
 def test_a_side_means_trials_as_the_verdict_does():

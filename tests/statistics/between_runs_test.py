@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import synthetic
+from answered import World
 from null import Null, draw
 from scipy import stats
 
+from nnlab.statistics import crossed, effects, examples, power
 from nnlab.statistics.between_runs import compare_bests
 from nnlab.statistics.effects import holm
 from nnlab.statistics.findings import Findings
@@ -124,6 +126,82 @@ def test_survivors_do_not_speak_for_those_that_diverged(root_seed):
     assert "a test needs 3" in found.reason
 
 
+# Over new examples, and over new data.
+
+
+def answering(right, root_seed=0, **fields):
+    """A run of trials that are right on these test examples, (T, S, N)."""
+    return synthetic.findings(
+        correct={"validation": right, "test": right},
+        sweep=synthetic.labelled(len(right)),
+        num_evaluations=1,
+        fields={"root_seed": root_seed, **fields},
+    )
+
+
+@pytest.fixture
+def right():
+    world = World(8, 300, (0.9, 0.89), suits=0.5, ability=0.1)
+    return world.draw(np.random.default_rng(0))
+
+
+def test_pairs_speak_of_new_examples_where_both_kept_their_answers(right):
+    left, other = right[:1], right[1:, :6]
+    (found,) = compare_bests([answering(left), answering(other)])
+    d = left[0, :6] * 1.0 - other[0]
+    effect, plain = crossed.crossed(d), effects.paired(d.mean(axis=1))
+    assert (found.over, found.n, found.method) == (examples.EXAMPLES, 6, "paired")
+    assert found.p == pytest.approx(effects.two_sided(effect))
+    assert found.p_seeds == pytest.approx(effects.two_sided(plain))
+    assert (found.low, found.high) == pytest.approx((effect.low, effect.high))
+    assert not found.resolved
+    assert found.detectable == power.detectable(effect)
+    bare = answering(other)
+    bare = Findings(dataclasses.replace(bare.results, each=None))
+    (alone,) = compare_bests([answering(left), bare])
+    assert (alone.over, alone.p) == (examples.SEEDS, pytest.approx(found.p_seeds))
+
+
+def test_samples_speak_of_new_examples_too(right):
+    left, other = right[:1], right[1:, :5]
+    (found,) = compare_bests([answering(left), answering(other, root_seed=1)])
+    effect = crossed.crossed_samples(left[0] * 1.0, other[0] * 1.0)
+    assert (found.over, found.n, found.method) == (examples.EXAMPLES, 13, "unpaired")
+    assert found.p == pytest.approx(effects.two_sided(effect))
+    sides = [side[0].mean(axis=1) for side in (left, other)]
+    welch = stats.ttest_ind(*sides, equal_var=False)
+    assert found.p_seeds == pytest.approx(welch.pvalue)
+
+
+def test_splits_of_each_seed_speak_of_new_data(right):
+    ratio = synthetic.EXAMPLES["test"] / synthetic.EXAMPLES["train"]
+    vary = {"vary": ("init", "split")}
+    sides = [side.mean(axis=1) for side in right]
+    one, other = (answering(right[t : t + 1], **vary) for t in (0, 1))
+    (found,) = compare_bests([one, other])
+    effect = crossed.resampled(sides[0] - sides[1], ratio)
+    assert found.over == examples.DATA
+    assert found.p == pytest.approx(effects.two_sided(effect))
+    (found,) = compare_bests([one, answering(right[1:], root_seed=1, **vary)])
+    wide = [side.var(ddof=1) * (1 / 8 + ratio) for side in sides]
+    t = (sides[0].mean() - sides[1].mean()) / np.sqrt(sum(wide))
+    freedom = sum(wide) ** 2 / sum(v**2 / 7 for v in wide)
+    assert found.over == examples.DATA
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(t), freedom))
+
+
+def test_the_interval_is_without_0_where_the_difference_is_significant():
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(6):
+        world = World(8, 300, tuple(rng.uniform(0.8, 0.95, 5)), 0.1, 0.1)
+        right = world.draw(rng)
+        runs = [right[:2], right[2:3], right[3:]]
+        for found in compare_bests([answering(r, n % 2) for n, r in enumerate(runs)]):
+            assert (found.low <= 0 <= found.high) != found.resolved
+            seen.add((found.method, found.resolved))
+    assert len(seen) == 4
+
+
 # Without any difference.
 
 
@@ -174,6 +252,35 @@ def count_false(null, trials, shared, comparisons):
         any(f.resolved for f in compared(equal_runs(null, trials, shared, rng)))
         for _ in range(comparisons)
     )
+
+
+def count_examples(examples, root_seeds, comparisons):
+    """Counts those in error over examples, and over seeds, of trials that are equal.
+
+    They are on the population, but not on the test examples.
+    """
+    rng, errors = np.random.default_rng(5), np.zeros(2)
+    world = World(5, examples, (0.95,) * 4, suits=0.7, ability=0.05, luck=0.3)
+    for _ in range(comparisons):
+        drawn = world.draw(rng)
+        sides = drawn[:3], drawn[3:]
+        runs = [answering(right, seed) for right, seed in zip(sides, root_seeds)]
+        (found,) = compare_bests(runs)
+        errors += found.resolved, found.p_seeds <= 0.05
+    return errors
+
+
+@pytest.mark.parametrize(
+    "comparisons",
+    [100, pytest.param(1_000, marks=(pytest.mark.slow, pytest.mark.long))],
+)
+@pytest.mark.parametrize("root_seeds", [(0, 0), (0, 1)])
+@pytest.mark.parametrize("size", [100, 400])
+def test_what_suits_these_examples_is_not_called_better(size, root_seeds, comparisons):
+    both, alone = count_examples(size, root_seeds, comparisons)
+    print(f"{both:g} of {comparisons:,} err, over seeds alone {alone:g}")
+    assert both <= stats.binom.ppf(0.999, comparisons, 0.05)
+    assert alone > 0.1 * comparisons
 
 
 @pytest.mark.slow

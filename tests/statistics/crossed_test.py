@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from answered import World
+from answered import World, split_differences
 from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
@@ -70,6 +70,16 @@ def test_examples_of_two_data_sets_add_their_own_errors():
     assert apart.mean == pytest.approx(together.mean)
     # What both find hard is no longer subtracted.
     assert apart.high - apart.low > 2 * (together.high - together.low)
+
+
+def test_two_samples_are_as_one_against_a_sample_without_any_spread():
+    left = World(6, 200).draw(np.random.default_rng(0))[0] * 1.0
+    one, both = crossed.crossed(left), crossed.crossed_samples(left, 0 * left[:4])
+    assert (both.low, both.high) == pytest.approx((one.low, one.high))
+    assert both.n == 10
+    few = crossed.crossed_samples(left, left)
+    assert few.exact.startswith("too few: the sides differ on 0 of 200")
+    assert np.isnan(crossed.crossed_samples(left, left[:2]).low)
 
 
 def test_seeds_without_spread_have_that_of_the_examples():
@@ -159,6 +169,39 @@ def test_intervals_cover_what_new_seeds_and_examples_find():
     assert seeds_only < 0.6
 
 
+def samples_coverage(world, draws):
+    """Does the same for seeds that are no pairs, half as many on one side."""
+    rng, hits = np.random.default_rng(0), np.zeros(2)
+    true = world.accuracies[0] - world.accuracies[1]
+    for _ in range(draws):
+        left, right = world.draw(rng) * 1.0
+        right = right[: max(world.seeds // 2, 3)]
+        sides = left.mean(axis=1), right.mean(axis=1)
+        alone = effects.welch(left.mean() - right.mean(), sides[:1], sides[1:])
+        both = crossed.crossed_samples(left, right), alone
+        hits += [e.low - 1e-12 <= true <= e.high + 1e-12 for e in both]
+    return hits / draws
+
+
+@pytest.mark.parametrize(
+    ("world", "draws"),
+    [
+        (World(8, 360, suits=0.7, ability=0.05, luck=0.3), 300),
+        *(
+            pytest.param(w, 1_000, marks=(pytest.mark.slow, pytest.mark.long))
+            for w in WORLDS + FEW + UNLIKE
+        ),
+    ],
+)
+def test_intervals_of_two_samples_cover_everywhere(world, draws):
+    both, seeds_only = samples_coverage(world, draws)
+    print(f"{world.name()}: {both:.1%}, over seeds alone {seeds_only:.1%}")
+    few = world.seeds < 8 or world in UNLIKE
+    # Two standard errors of 1,000 draws at 93 % are 1.6 points.
+    assert both >= (0.90 if few else 0.93) - 0.016
+    assert few or world.suits <= 0.5 or seeds_only < 0.9
+
+
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("world", WORLDS + FEW + UNLIKE, ids=World.name)
@@ -203,26 +246,10 @@ def test_accuracies_are_covered_everywhere(world):
 
 
 def resampled_coverage(size, ratio, draws, seeds=10):
-    """Returns how often (as of new data, and of plain t) a true 0 is covered.
-
-    Seeds draw training and test examples from one pool. Two learners of nearest means
-    see 5 features each, which tell the two classes equally well.
-    """
+    """Returns how often (as of new data, and of plain t) a true 0 is covered."""
     rng, hits = np.random.default_rng(0), np.zeros(2)
-    cut = round(size / (1 + ratio))
     for _ in range(draws):
-        labels = rng.integers(0, 2, size) * 2 - 1
-        features = 0.5 * labels[:, None] + rng.normal(size=(size, 10))
-        d = np.empty(seeds)
-        for seed in range(seeds):
-            order = rng.permutation(size)
-            train, test = order[:cut], order[cut:]
-            slope = labels[train] @ features[train]
-            products = features[test] * slope * labels[test, None]
-            left, right = (
-                products[:, f].sum(axis=1) > 0 for f in (slice(5), slice(5, 10))
-            )
-            d[seed] = left.mean() - right.mean()
+        d = split_differences(rng, seeds, size, ratio)
         for i, effect in enumerate((crossed.resampled(d, ratio), effects.paired(d))):
             hits[i] += effect.low <= 0 <= effect.high
     return hits / draws

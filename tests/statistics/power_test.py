@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A plan from a pilot keeps what it promises."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from answered import split_differences
 from scipy import stats
 
 from nnlab.statistics import power
@@ -73,14 +76,68 @@ def test_what_decides_is_seeds_or_else_examples():
     found = to_decide(crossed(drawn(rng, 8, 400, (0.01, 1.0, 0.1))), 0.05, 1)
     assert found[0] is None
     assert found[1] > 400
-    assert to_decide(share_against(np.ones(8), 0.5), 0.1, 1) == (None, None)
+    all_of_eight = share_against(np.ones(8), 0.5)  # six of six have p = 0.03
+    assert to_decide(all_of_eight, 0.1, 1) == (6, None)
 
 
-def test_of_splits_that_overlap_nothing_is_promised():
-    """The error of their mean does not fall as 1 / sqrt(S)."""
-    effect = resampled(np.random.default_rng(0).normal(size=8), 0.25)
-    assert np.isnan(detectable(effect))
-    assert to_decide(effect, 1.0, 1) == (None, None)
+def test_more_splits_of_the_same_examples_tell_less_and_less():
+    """The error of their mean does not fall below that of ever so many."""
+    d = np.random.default_rng(0).normal(size=8)
+    effect, of = resampled(d, 0.25), power.spread(d[:, None], 0.25)
+    known, limit = (
+        power.least_told(one, power.MOST)
+        for one in (dataclasses.replace(of, freedom=np.inf), of)
+    )
+    errors = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * d.std(ddof=1) * 0.5
+    assert known == pytest.approx(errors, rel=2e-3)
+    assert detectable(effect) > known
+    assert to_decide(effect, 0.9 * limit, 1) == (None, None)
+    seeds, examples = to_decide(effect, 1.1 * limit, 1)
+    assert power.chance_to_tell(of, 1.1 * limit, seeds) >= 0.8
+    assert power.chance_to_tell(of, 1.1 * limit, seeds - 1) < 0.8
+    assert examples is None
+    assert power.pooled([of, of]).ratio == 0.25
+
+
+def test_seeds_help_unless_the_examples_leave_too_large_an_error():
+    rng = np.random.default_rng(0)
+    of_seeds, of_examples = (1.0, 0.1, 0.1), (0.02, 1.0, 0.1)
+    for shares, helps in ((of_seeds, True), (of_examples, False)):
+        effect = crossed(drawn(rng, 6, 200, shares))
+        assert power.seeds_help(effect, 3) == helps
+    clear = crossed(drawn(rng, 6, 200, of_examples) + 0.5)
+    assert power.seeds_help(clear, 3)
+    d = rng.normal(size=30)
+    d -= d.mean()
+    assert power.seeds_help(paired(d), 3)
+    assert not power.seeds_help(resampled(d, 0.25), 3)
+    assert power.seeds_help(resampled(d[:4] + 1, 0.25), 3)
+    assert power.seeds_help(crossed(drawn(rng, 6, 200, of_examples)), np.nan)
+
+
+SPLITS = ((10, 300, 0.2, 0.26), (10, 300, 0.2, 0.13), (5, 300, 0.5, 0.3))
+SPLITS += ((10, 60, 0.3, 0.5), (30, 300, 0.2, 0.24), (10, 1_000, 0.25, 0.12))
+
+
+@pytest.mark.parametrize(
+    ("shape", "draws"),
+    [
+        (SPLITS[0], 300),
+        *(
+            pytest.param(s, 2_000, marks=(pytest.mark.slow, pytest.mark.long))
+            for s in SPLITS
+        ),
+    ],
+)
+def test_of_splits_the_promised_power_is_met(shape, draws):
+    """Where learners do train on splits that overlap, not where a formula says so."""
+    rng, (seeds, _, ratio, _) = np.random.default_rng(0), shape
+    d = np.array([split_differences(rng, *shape) for _ in range(draws)])
+    found = np.mean([two_sided(resampled(one, ratio)) <= 0.05 for one in d])
+    of = Spread(d.var(axis=1, ddof=1).mean(), ratio=ratio)
+    promised = power.chance_to_tell(of, d.mean(), seeds)
+    print(f"{shape}: promised {promised:.1%}, found {found:.1%}")
+    assert found == pytest.approx(promised, abs=0.05)
 
 
 @pytest.mark.parametrize("ratio", [0.6, 1.0])

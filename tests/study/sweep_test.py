@@ -8,7 +8,8 @@ import pytest
 
 from nnlab.study import TRACED, Study
 from nnlab.study.members import Members, by_program, lacking
-from nnlab.study.sweep import parse_axis, parse_value, product
+from nnlab.study.sweep import parse_axis, product
+from nnlab.study.values import parse_value
 
 RATE = "optimizer.learning_rate"
 AXES = {

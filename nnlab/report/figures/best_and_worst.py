@@ -27,7 +27,7 @@ def best_and_worst(findings: Findings) -> Sketch:
     need(len(trials) == 2, "there is no best trial with a worst one beside it")
     trees = {*baselines(results)} & {*trials.values()}
     kinds = [k for k in ("accuracy", "loss") if findings.is_measured(f"validation_{k}")]
-    canvas = style.canvas(0.6 + 2.5 * len(kinds))
+    canvas = style.canvas(0.6 + 2.5 * len(kinds), style.PAGE)
     panels = canvas.subplots(len(kinds), 2, squeeze=False)
     measured: dict[str, str] = {}
     for kind, row in zip(kinds, panels):

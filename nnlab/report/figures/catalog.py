@@ -7,7 +7,8 @@ the parts' names, by which a study asks for them, and says what each shows.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 from nnlab.report.figures import (
     best_and_worst,
@@ -23,6 +24,7 @@ from nnlab.report.figures import (
 from nnlab.report.figures.drawing import style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch, need
 from nnlab.statistics.findings import Findings
+from nnlab.study import Quantity
 from nnlab.words import settings
 
 
@@ -37,6 +39,8 @@ class Part:
         missing.
       needs: columns of the curves that must have been measured.
       images: whether it holds pictures, whose colours a dark page must not invert.
+      tells: what it shows, as a pattern that "final test_accuracy" or the like begins
+        with, a reduction and a metric.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Part:
     draw: Callable[[Findings], Sketch | Iterable[Sketch]]
     needs: tuple[str, ...] = ()
     images: bool = False
+    tells: str = ""
 
     def sketches(self, findings: Findings) -> tuple[Sketch, ...]:
         """Draws its figures, or raises `Lacking`; stores nothing."""
@@ -65,23 +70,24 @@ SECTIONS = {
 }
 """The report's sections with figures, in order, and their titles."""
 _LEARNT, _TESTED = ("validation_accuracy",), ("test_accuracy",)
+_LAST = "(final|best) (test|validation)_accuracy|at_chance|diverged"
 _PARTS = (
-    Part("curves", "curves", learning.usual),
+    Part("curves", "curves", learning.usual, tells="(final|best|at_)"),
     Part("gap", "curves", learning.gap, ("train_accuracy", *_TESTED)),
     Part("extremes", "curves", best_and_worst.best_and_worst, _LEARNT),
-    Part("noise", "curves", learning.noise, ("batch_loss_std",)),
+    Part("noise", "curves", learning.noise, ("batch_loss_std",), tells=".* batch_l"),
     Part("updates", "along", learning.updates, _LEARNT),
-    Part("seconds", "along", learning.seconds, _LEARNT),
-    Part("final", "final", final.final, _TESTED),
-    Part("target", "final", final.target, _LEARNT),
-    Part("rates", "final", rate_range.rates, ("train_loss",)),
-    Part("test_sets", "moved", test_sets.final_on_sets),
+    Part("seconds", "along", learning.seconds, _LEARNT, tells="seconds"),
+    Part("final", "final", final.final, _TESTED, tells=_LAST),
+    Part("target", "final", final.target, _LEARNT, tells="steps_to"),
+    Part("rates", "final", rate_range.rates, ("train_loss",), tells=_LAST),
+    Part("test_sets", "moved", test_sets.final_on_sets, tells=".* test_[mr]o"),
     Part("severity", "moved", test_sets.severity),
-    Part("map", "maps", maps.metric_map, _TESTED),
-    Part("sizes", "final", sizes.against_sizes, _TESTED),
-    Part("divergence", "maps", maps.divergence_map),
-    Part("active_units", "models", learning.active_units),
-    Part("gradients", "models", gradient_norms.gradients),
+    Part("map", "maps", maps.metric_map, _TESTED, tells=_LAST),
+    Part("sizes", "final", sizes.against_sizes, _TESTED, tells=_LAST),
+    Part("divergence", "maps", maps.divergence_map, tells="diverged"),
+    Part("active_units", "models", learning.active_units, tells=".* .*active_share"),
+    Part("gradients", "models", gradient_norms.gradients, tells=".*grad_norm"),
     Part("costs", "", lambda findings: ()),  # a table, see `report.costs`
     Part("confusion", "models", images.confusion),
     Part("regions", "models", images.regions, images=True),
@@ -119,6 +125,25 @@ class Figure:
     def section(self) -> str:
         """Its section of the report, one of `SECTIONS`."""
         return PARTS[self.part].section
+
+
+def telling(findings: Findings, drawn: Sequence[Figure]) -> Figure | None:
+    """Returns the figure that shows the answer; None for none.
+
+    That is what the claims measure that carry it, else the final test accuracy. Of
+    several such figures the last part is the most special.
+    """
+    study, trials = findings.results.study, findings.results.trials
+    asked = [claim.quantity for claim in study.claims if claim.main]
+    asked = asked or [Quantity(metric="test_accuracy")]
+    for quantity in asked if len(trials) > 1 else ():
+        what = f"{quantity.reduction} {quantity.metric}"
+        for part in reversed(PARTS.values()):
+            shown = [figure for figure in drawn if figure.part == part.name]
+            if shown and part.tells and re.match(part.tells, what):
+                same = (f for f in shown if f.name.endswith(quantity.metric))
+                return next(same, shown[0])
+    return drawn[0] if drawn else None
 
 
 def draw(

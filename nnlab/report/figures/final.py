@@ -23,17 +23,22 @@ def final(findings: Findings) -> Sketch:
     ax = canvas.add_subplot()
     finals = {t: scales.finite([findings.final(t, metric)]) for t in findings.ran}
     levels = levels_of(findings, finals, metric)
-    scale = scales.scale_of(results, metric, scales.finite(finals.values()))
+    learnt = curves.learnt(findings, metric)
+    known = [np.append(values, levels[t].mean) for t, values in learnt.items()]
+    every = scales.finite(finals.values())
+    scale = scales.scale_of(results, metric, scales.finite(known) if known else every)
+    core = scales.finite([known[n] for n in scales.near(scale, known)])
     shares = points.shares_lost(findings, findings.ran)
-    shown = points.Against(sweep_of(results), finals, levels, shares)
+    shown = points.Against(sweep_of(results), finals, levels, shares, core)
     shown.draw(ax, findings, scales.axis_words(metric, scale), scale)
     low, high = ax.get_xlim() if shown.rows else ax.get_ylim()
     for chance in curves.chances_of(findings, finals if levels else ()):
         if low <= chance <= high:
             scales.draw_chance(ax, chance, "x" if shown.rows else "y")
-    scheme = "Points are seeds; the ring marks the best trial by validation."
+    scheme = f"Points are seeds. {captions.rings(findings)}"
     if not shown.rows:
         scheme += f" {captions.beside(findings, metric)}"
+    scheme += f" {captions.outside(canvas)}"
     said = f"{scheme} {captions.error_scale(canvas)} {captions.caption(findings)}"
     what = f"Final test accuracy against {sweep_of(results).name or 'trial'}"
     seen = captions.ends(findings, metric)
@@ -46,9 +51,12 @@ def height_of(results: Results, row: float = 0.0) -> float:
     `row` is that of a row where other settings are rows, too; 0 where they are lines.
     """
     sweep = sweep_of(results)
-    rows = sweep.scale == "categories" or (row > 0 and any(sweep.groups))
-    height = 1.2 + (row or 0.32) * len(results.trials) if rows else 3.6
-    return min(height, 12.0 if row else 9.0)
+    if sweep.scale != "categories" and not (row > 0 and any(sweep.groups)):
+        return 3.6
+    names = (trial_name(results, t.index) for t in results.trials)
+    lines = max(scales.row_text(name).count("\n") + 1 for name in names)
+    each = max(row or 0.32, scales.ROW_LINE * lines + 0.08)
+    return min(1.2 + each * len(results.trials), 12.0 if row else 9.0)
 
 
 def target(findings: Findings) -> Sketch:
@@ -79,6 +87,7 @@ def target(findings: Findings) -> Sketch:
     said = (
         "Large points are medians over all seeds, those that never reach it counted as "
         "last; none where most do not. Small points are seeds. "
+        f"{captions.rings(findings)} "
         f"{captions.source(results)}"
     )
     return Sketch("epochs_to_target", canvas, what, said, medians_text(findings))

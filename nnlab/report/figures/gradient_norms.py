@@ -86,7 +86,7 @@ def gradients(findings: Findings) -> Sketch:
     drawn = _positive([one.means[[*one.colors]] for one in shown])
     longest = max(shown, key=lambda one: one.epochs[-1])
     time = {longest.trial: next(iter(longest.curves.values()))}
-    canvas = style.canvas(0.8 + 2.5 * len(shown))
+    canvas = style.canvas(0.8 + 2.5 * len(shown), style.PAGE)
     panels = canvas.subplots(len(shown), 2, squeeze=False)
     for one, (left, right) in zip(shown, panels):
         scales.set_scale(right, "y", scales.LOG, drawn)

@@ -107,7 +107,7 @@ def confusion(findings: Findings) -> Sketch:
     best, class_names = trials_of(findings)["best"], _about_best(findings, "classes")
     seeds = stored_of(findings).confusion[best]
     need(seeds.any(), "no network of the best trial finished")
-    drawn = style.canvas(5.4)
+    drawn = style.canvas(5.4, style.PAGE)
     ax = drawn.add_subplot()
     living = int(np.sum(seeds.sum(axis=(1, 2)) > 0))
     counts = seeds.sum(axis=0)
@@ -268,7 +268,7 @@ def _show(
     their captions.
     """
     rows = math.ceil(len(images) / COLUMNS)
-    width, gap, text = 7.2, 0.1, 0.5
+    width, gap, text = style.PAGE, 0.1, 0.5
     side = (width - gap) / COLUMNS - gap
     tall = side * images.shape[1] / images.shape[2]
     top = 0.1 + 0.19 * len(key)
@@ -396,7 +396,7 @@ def _bars(
 
 
 def _canvas(height: float) -> Figure:
-    figure = style.canvas(height)
+    figure = style.canvas(height, style.PAGE)
     figure.set_layout_engine("constrained", wspace=0.04)
     return figure
 
@@ -426,7 +426,7 @@ def weights(findings: Findings) -> Sketch:
         limits = dict.fromkeys(limits, max(limits.values()))
     mosaics = {title: _mosaic(w, 16 // len(shown)) for title, w in shown.items()}
     ratio = max(m.shape[0] / m.shape[1] for m in mosaics.values())
-    figure = _canvas(ratio * (7.2 / len(shown) - 0.15) + 0.85)
+    figure = _canvas(ratio * (style.PAGE / len(shown) - 0.15) + 0.85)
     place = {"location": "bottom", "aspect": 80 // len(mosaics), "shrink": 0.7}
     panels = figure.subplots(1, len(mosaics), squeeze=False)[0]
     for ax, (title, mosaic) in zip(panels, mosaics.items()):
@@ -518,7 +518,7 @@ def regions(findings: Findings) -> Sketch:
     left, right, bottom, top = (float(end) for end in shown.extent)
     ratio = (top - bottom) / (right - left)
     ratio = ratio if 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED else 1.0
-    wide = (7.2 - 0.7) / (1 + len(which)) - 0.1
+    wide = (style.PAGE - 0.7) / (1 + len(which)) - 0.1
     figure = _canvas(ratio * wide + 0.85)
     titles = {"data": f"the data\n{len(shown.points):,} examples"}
     titles |= {name: f"{name}: {text}" for name, text in which.items()}

@@ -47,6 +47,7 @@ def learning(
         next((t for m, t in _MEANINGS.items() if metric.endswith(m)), ""),
         SECONDS if x == "seconds" else "",
         captions.error_scale(canvas),
+        captions.outside(canvas),
         captions.sampled(results, metric),
         captions.thin_lines(results, max(lines.values())),
         captions.caption(findings, curves=True),
@@ -98,6 +99,7 @@ def gap(findings: Findings) -> Sketch:
         f"{what}.",
         beside,
         captions.error_scale(canvas),
+        captions.outside(canvas),
         captions.sampled(findings.results, *both.values()),
         captions.caption(findings, curves=True),
     )
@@ -121,9 +123,9 @@ def _panels(curves: Curves) -> Canvas:
         and np.isfinite(results.curve(t, curves.metric).values).any()
     ]
     settings = list(dict.fromkeys(shown)) or [""]
-    columns = 2 if len(settings) == 4 else min(len(settings), 3)
+    columns = min(len(settings), 2)  # of three a phone would show no letter
     rows = math.ceil(len(settings) / columns)
-    size = (3.9, 7.2) if columns == 1 else (2.8 * rows, 3.5 * columns)
+    size = (3.6, style.PHONE) if columns == 1 else (2.8 * rows, style.PAGE)
     canvas = style.canvas(*size)
     for number, setting in enumerate(settings):
         ax = canvas.add_subplot(rows, columns, number + 1)

@@ -109,9 +109,11 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
             cut = ["unfinished"] if epochs is None else ["dropped", f"epoch {epochs:g}"]
             cells[trial] = _fates(findings, trial) or cut, style.RULE
     _draw_cells(ax, grid, cells)
-    for place in (p for p, trial in grid.cells.items() if trial == findings.best):
-        for color, width in (("white", 4.0), (style.INK, 2.0)):
-            _box(ax, place, 0.92, fill=False, edgecolor=color, linewidth=width)
+    for place, trial in grid.cells.items():
+        if trial == findings.best or trial in findings.as_good:
+            ink = style.INK if trial == findings.best else style.AS_GOOD
+            for color, width in (("white", 4.0), (ink, 2.0)):
+                _box(ax, place, 0.92, fill=False, edgecolor=color, linewidth=width)
     if means:
         beyond = min(means.values()) < shown.min(), max(means.values()) > shown.max()
         ticks = scales.ticks(scale, (low, high))
@@ -120,9 +122,10 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
         label = f"{scales.axis_words(metric, scale)}{', %' * scale.percent}"
         style.color_bar(ax, (norm, METRIC_COLORS), named, label, beyond=beyond)
     what = "Final test accuracy over the two hyperparameters that were swept"
+    others = ", grey ones those not significantly worse" * bool(findings.as_good)
     caption = (
-        f"{what}. Each cell is a trial: the mean over its seeds. The frame marks the "
-        "best trial by validation; hatched cells did not run. "
+        f"{what}. Each cell is a trial: the mean over its seeds. The dark frame marks "
+        f"the best trial by validation{others}; hatched cells did not run. "
         f"{captions.source(findings.results)}"
     )
     return Sketch("map", canvas, what, caption, captions.ends(findings, metric))

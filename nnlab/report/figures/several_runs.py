@@ -42,9 +42,9 @@ def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> None:
                 across[place] = level
         elif curve := lines.curve_of(findings, trial, metric):
             curves[place] = curve
-    drawn: list[lines.Drawn | Level] = [*curves.values(), *across.values()]
-    core = scales.finite(one.mean for one in drawn)
-    ends = scales.finite(a for c in curves.values() for a in (c.low, c.high))
+    late = [curve.late for curve in curves.values()]
+    core = scales.finite([*(c[:1] for c in late), *(lv[:1] for lv in across.values())])
+    ends = scales.finite(c[1:] for c in late)
     scale = _scale_of(runs, metric, core)
     of_runs = (lines.chances_of(run.findings, [run.trial]) for run in runs)
     chances = set().union(*of_runs) if metric.endswith("accuracy") else set()

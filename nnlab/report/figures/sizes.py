@@ -69,7 +69,7 @@ def against_sizes(findings: Findings) -> Sketch:
     need(sum(size.depth is not None for size in compared) > 1, why)
     along = panels(compared)
     rows = math.ceil(len(along) / 2)
-    canvas = style.canvas(0.3 + 2.7 * rows)
+    canvas = style.canvas(0.3 + 2.7 * rows, style.PAGE)
     notes = [SECONDS] if "seconds" in along else []
     for number, name in enumerate(along):
         ax = canvas.add_subplot(rows, 2, number + 1)
@@ -214,8 +214,8 @@ def _draw_lines(
         middle = [min(size.accuracy.mean, scale.ceiling) for size in line]
         ax.plot(at, middle, color=color, linewidth=1.2)
         for x, size in zip(at, line):
-            point, best = np.minimum(size.accuracy, scale.ceiling), findings.best
-            draw_points(ax, x, point, color, best=size.trial == best)
+            point = np.minimum(size.accuracy, scale.ceiling)
+            draw_points(ax, x, point, color, ring=style.rings(findings).get(size.trial))
         ax.plot([], [], color=color, marker="o", markersize=4, label=f"{value}")
     beside = baselines(findings.results)
     across = [size for size in sizes if size.trial in beside]
@@ -250,13 +250,13 @@ def _draw_costs(
         ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
     ax.set_xlabel("seconds of training" if along == "seconds" else along)
     tints = _tints(sizes, "depth")
-    beside = baselines(findings.results)
+    beside, marks = baselines(findings.results), style.rings(findings)
     for x, size in zip(costs, drawn):
         color, marker = tints.get(size.depth, style.MUTED), "o"
         if size.trial in beside:
             color, marker = style.colors(findings)[size.trial], "D"
-        point, best = np.minimum(size.accuracy, scale.ceiling), findings.best
-        draw_points(ax, x, point, color, best=size.trial == best, marker=marker)
+        point, ring = np.minimum(size.accuracy, scale.ceiling), marks.get(size.trial)
+        draw_points(ax, x, point, color, ring=ring, marker=marker)
     _name_points(ax, costs, drawn, scale)
 
 

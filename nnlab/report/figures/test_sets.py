@@ -79,14 +79,16 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
         names = tuple(trial_name(results, t) for t in range(len(results.trials)))
         places = tuple(map(float, range(len(names))))
         sweep = Sweep("", places, names, ("",) * len(names), "categories")
-    core = scales.finite(finals.values())
+    learnt = [curves.learnt(findings, metric) for metric in sets]
+    core = scales.finite(v for each in learnt for v in each.values())
+    core = core if core.size else scales.finite(finals.values())
     scale = scales.scale_of(results, "test_accuracy", core)
-    ends = scales.finite(c[1:] for c in centers.values())
+    learns = {trial for each in learnt for trial in each}
+    ends = scales.finite(c[1:] for (t, _), c in centers.items() if t in learns)
     view = scales.view_of(scale, core, ends)
-    chances = curves.chances_of(findings, ran)
-    view = np.append(view, [c for c in chances if view.size])
     scales.set_scale(ax, "x" if rows else "y", scale, view)
-    for chance in chances:
+    low, high = ax.get_xlim() if rows else ax.get_ylim()
+    for chance in (c for c in curves.chances_of(findings, ran) if low <= c <= high):
         scales.draw_chance(ax, chance, "x" if rows else "y", "chance")
     for number, metric in enumerate(sets):
         color = style.CATEGORIES[number % len(style.CATEGORIES)]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which figures a report has; none of their panels is empty."""
 
+import dataclasses
+
 import drawn
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from nnlab import study
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing.captions import Lacking
 from nnlab.results import pictures
+from nnlab.study import Claim, Quantity
 
 RATE = "optimizer.learning_rate"
 RATES = [{RATE: r} for r in (0.01, 0.1, 1.0)]
@@ -61,8 +64,8 @@ def test_a_setting_without_a_value_has_no_panel_and_baselines_are_in_all(
     assert ("Long dashes are" in caption) == bool(trees)
 
 
-@pytest.mark.parametrize(("settings", "columns"), [(2, 2), (3, 3), (4, 2)])
-def test_panels_stand_in_rows_that_are_full(settings, columns):
+@pytest.mark.parametrize(("settings", "columns"), [(1, 1), (2, 2), (3, 2), (4, 2)])
+def test_at_most_two_panels_stand_in_a_row(settings, columns):
     results = synthetic.results(sweep=product(settings), num_seeds=2, num_evaluations=3)
     panels = drawn.axes("updates", results)
     assert len(panels) == settings
@@ -137,3 +140,41 @@ def test_regions_name_the_features_and_tell_how_good_the_shown_seed_is(tmp_path)
         worst = "worst: 0.1\ntest accuracy 60.0 % (seed 1)"
         assert {"longitude", "latitude", "the data\n2 examples", best} <= {*texts}
         assert (worst in texts) == bool(beside)
+
+
+BY_NORM = [{"model.batch_norm": norm} for norm in (True, False)]
+NORM = Quantity(metric="grad_norm_dense_0")
+EARLY = Quantity(metric="validation_accuracy", reduction="at_epoch", epoch=2)
+LOSS, FINAL = Quantity(metric="validation_loss"), Quantity(metric="test_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (FINAL, "final_test_accuracy"),
+        (NORM, "gradients"),
+        (LOSS, "curves_validation_loss"),
+        (EARLY, "curves_validation_accuracy"),
+        (Quantity(reduction="steps"), "curves_validation_accuracy"),  # has no figure
+    ],
+)
+def test_the_leading_figure_shows_what_the_answer_measures(tmp_path, asked, name):
+    claim = Claim(text="x", quantity=NORM, left=BY_NORM[0], right=BY_NORM[1])
+    main = dataclasses.replace(claim, text="y", quantity=asked, main=True)
+    options = {
+        "sweep": BY_NORM,
+        "fields": {"figures": ("curves", "gradients", "final")},
+    }
+    found = synthetic.findings(claims=[claim, main], **options)
+    figures, _ = catalog.draw(found, tmp_path)
+    assert catalog.telling(found, figures).name == name
+    # Where no claim carries the answer, it is which trial is best.
+    plain = synthetic.findings(claims=[claim], **options)
+    assert catalog.telling(plain, figures).name == "final_test_accuracy"
+
+
+def test_a_single_trial_leads_with_its_curves_and_nothing_with_nothing(tmp_path):
+    alone = synthetic.findings(num_trials=1)
+    drawn_figures, _ = catalog.draw(alone, tmp_path)
+    assert catalog.telling(alone, drawn_figures).part == "curves"
+    assert catalog.telling(alone, ()) is None

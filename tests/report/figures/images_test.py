@@ -128,7 +128,7 @@ def test_images_have_what_is_said_of_them(draw):
 def test_images_are_large_and_their_texts_apart(draw):
     figure = draw("gallery", gallery=gallery())
     boxes = [ax.get_window_extent() for ax in figure.axes]
-    assert min(b.width for b in boxes) > 1.2 * figure.dpi
+    assert min(b.width for b in boxes) > 1.1 * figure.dpi
     shown = [t for ax in figure.axes for t in ax.texts] + figure.legends + figure.texts
     extents = [*boxes, *(t.get_window_extent() for t in shown)]
     assert not any(a.overlaps(b) for a, b in itertools.combinations(extents, 2))

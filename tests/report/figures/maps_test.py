@@ -102,9 +102,9 @@ def test_the_best_trial_is_framed_and_failures_do_not_stretch_the_colors():
     ax, *_ = drawn.axes("map", results)
     places = {t: p for p, t in grid_of(results).cells.items()}
     assert best_trial(results) == 4
-    for frame in (p for p in ax.patches if p.get_width() == 0.92):
-        center = frame.get_x() + 0.46, frame.get_y() + 0.46
-        assert center == pytest.approx(places[4])
+    frames = [p for p in ax.patches if p.get_width() == 0.92]
+    (best,) = (p for p in frames if to_hex(p.get_edgecolor()) == style.INK)
+    assert (best.get_x() + 0.46, best.get_y() + 0.46) == pytest.approx(places[4])
     shades = {t: colors(ax)[place] for t, place in places.items()}
     assert shades[4] == to_hex(maps.METRIC_COLORS(1.0))
     assert shades[0] == shades[1] == to_hex(maps.METRIC_COLORS(0.0))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from nnlab.report.figures import sizes
+from nnlab.report.figures.drawing import style
 from nnlab.statistics.findings import Findings
 
 RATE = "optimizer.learning_rate"
@@ -118,6 +119,7 @@ def test_panels_share_the_accuracys_axis_and_ring_the_best(along):
     ax = draw(results, along)
     assert ax.get_ylim() == draw(results, "depth").get_ylim()
     rings = [n for n in ax.lines if n.get_markersize() == 11]
+    rings = [n for n in rings if n.get_markeredgecolor() == style.INK]
     assert len(rings) == (along != "depth")  # 6 x 64 is on no line along depth
     assert all(ring.get_ydata()[0] == pytest.approx(0.95) for ring in rings)
     diamonds = [n for n in ax.lines if n.get_marker() == "D"]

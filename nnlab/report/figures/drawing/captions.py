@@ -161,6 +161,19 @@ def error_scale(canvas: Canvas) -> str:
     return ""
 
 
+def rings(findings: Findings) -> str:
+    """Explains the marks of the best trial and of those that are not worse."""
+    others = ", grey ones those not significantly worse" if findings.as_good else ""
+    return f"The dark ring marks the best trial by validation{others}."
+
+
+def outside(canvas: Canvas) -> str:
+    """Explains arrows, if there are any."""
+    texts = (text.get_text() for ax in canvas.axes for text in ax.texts)
+    arrows = any(text.startswith(("↑ ", "↓ ", "← ")) for text in texts)
+    return "Arrows name what ends beyond the axes." if arrows else ""
+
+
 def thin_lines(results: Results, lines: int) -> str:
     """Explains thin lines, if they are drawn beside so many lines."""
     few = 1 < results.study.num_seeds <= FEW_SEEDS and lines <= FEW_LINES

@@ -19,7 +19,7 @@ from nnlab.report.figures.drawing.levels import (
     levels_of,
     note_levels,
 )
-from nnlab.report.figures.drawing.scales import Scale, finite
+from nnlab.report.figures.drawing.scales import Scale, finite, near
 from nnlab.report.trials import baselines, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED
 from nnlab.statistics.findings import Findings
@@ -30,6 +30,7 @@ MOST_LABELS = 12  # above it, a colour bar
 MOST_LOSS = 10.0  # times the loss at the start: what is above leaves the axes
 FEW_SEEDS = 5  # up to here each seed has its thin line
 FEW_LINES = 8  # likewise
+EARLY = 0.25  # of training: until then curves may lie outside of the axes
 FAR_APART = 5.0  # ends of training whose ratio is above it need a log axis
 
 
@@ -62,6 +63,12 @@ class Drawn(NamedTuple):
         """
         none = np.empty((0, len(x)))
         return cls(x, values, *band(values, bands), none, np.empty(0, np.int64))
+
+    @property
+    def late(self) -> np.ndarray:
+        """Mean, low and high once training is well on its way, (3, E'); all of few."""
+        shown = np.array([self.mean, self.low, self.high])
+        return shown[:, self.x >= EARLY * self.x[-1]] if self.x.size > 2 else shown
 
     def end(self, foot: float) -> tuple[float, float]:
         """Returns where its line ends; x is NaN and y is `foot` if it has no end."""
@@ -159,7 +166,9 @@ class Curves:
         """Draws some trials, by index; all when None."""
         findings = self.findings
         every = [*self.solid.items(), *self.dashed.items()]
-        scale = set_curves_axis(ax, findings, self.metric, every, self.levels)
+        scale = set_curves_axis(
+            ax, findings, self.metric, every, self.levels, zoom=True
+        )
         whole = {t: d for t, d in every if findings.dropped_after(t) is None}
         set_time_axis(ax, findings, whole or dict(every), self.x)
         among = range(len(findings.results.trials)) if trials is None else trials
@@ -186,16 +195,29 @@ def set_curves_axis(
     metric: str,
     curves: Sequence[tuple[int, Drawn]],
     levels: Mapping[int, Level],
+    *,
+    zoom: bool = False,
 ) -> Scale:
-    """Sets limits and scale of y so that curves of one kind of metric are in view."""
+    """Sets limits and scale of y so that curves of one kind of metric are in view.
+
+    With `zoom`, accuracies and losses are those of the later parts of the curves that
+    learn: all begin at chance, and from there on no axis shows how their ends differ.
+    """
+    zoom = zoom and metric.endswith(("accuracy", "loss"))
     # The loss of a trial that learns nothing can be 1e9, and flatten the others.
-    bounded = metric.endswith(("accuracy", "_share"))
-    learnt = [d.mean for t, d in curves if not bounded and _learns(findings, t)]
-    choices = (learnt, [d.mean for _, d in curves], [d.lost for _, d in curves])
+    bounded = metric.endswith(("accuracy", "_share")) and not zoom
+    learnt = [d for t, d in curves if not bounded and _learns(findings, t).any()]
+    every = [d for _, d in curves]
+    parts = [d.late if zoom else np.array(d[2:5]) for d in learnt or every]
+    if zoom:
+        scale = scales.scale_of(findings.results, metric, finite(p[:1] for p in parts))
+        means = [finite(part[:1]) for part in parts]
+        parts = [parts[n] for n in near(scale, means, metric.endswith("accuracy"))]
+    choices = ([p[:1] for p in parts], [d.mean for d in every], [d.lost for d in every])
     core = next((c for c in map(finite, choices) if c.size), np.empty(0))
     core = np.append(core, [level.mean for level in levels.values()])
     scale = scales.scale_of(findings.results, metric, core)
-    ends = finite([*(a for _, d in curves for a in (d.low, d.high)), *levels.values()])
+    ends = finite([*(p[1:] for p in parts), *levels.values()])
     view = scales.view_of(scale, core, ends)
     if metric.endswith("loss") and view.size:
         # So would a loss that grows in a few seeds of a trial that learns in others.
@@ -211,8 +233,16 @@ def chances_of(findings: Findings, trials: Collection[int]) -> set[float]:
     return {float(findings.results.dataset(t)["chance"]) for t in trials}
 
 
-def _learns(findings: Findings, trial: int) -> bool:
-    return bool((findings.alive(trial) & ~at_chance(findings.results, trial)).any())
+def _learns(findings: Findings, trial: int) -> np.ndarray:
+    """Returns which networks reached the end, above chance, (S,)."""
+    return findings.alive(trial) & ~at_chance(findings.results, trial)
+
+
+def learnt(findings: Findings, metric: str) -> dict[int, np.ndarray]:
+    """Returns the final values of the networks that learn, by trial; none is empty."""
+    finals = {t: findings.final(t, metric)[_learns(findings, t)] for t in findings.ran}
+    finals = {trial: values[np.isfinite(values)] for trial, values in finals.items()}
+    return {trial: values for trial, values in finals.items() if values.size}
 
 
 def set_time_axis(
@@ -324,7 +354,8 @@ def name_lines(
     right = ax.get_xlim()[1]
     for trial, level in across.items():
         ends.append(End(tints[trial], right, level.mean, sweep.texts[trial]))
-    label_ends(ax, ends, sweep.name if one_panel else "")
+    named = any(item.get("label") for item in results.study.sweep)  # not by a number
+    label_ends(ax, ends, sweep.title if one_panel and (grouped or not named) else "")
 
 
 def _color_bar(ax: Axes, findings: Findings, tints: Sequence[str]) -> None:

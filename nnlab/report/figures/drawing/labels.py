@@ -45,16 +45,21 @@ class End(NamedTuple):
 
 
 def plain(value: str, most: int = 30) -> str:
-    """Makes a user's text printable and short, and never read as mathematics."""
+    """Makes a user's text printable and short, and never read as mathematics.
+
+    It is cut in the middle: names often differ at their ends, such as "..., rate 0.3".
+    """
     shown = texts.visible(" ".join(value.split()))
-    shown = shown if len(shown) <= most else shown[: most - 1] + "…"
+    if len(shown) > most:
+        end = (most - 1) // 2
+        shown = f"{shown[: most - 1 - end].rstrip()}…{shown[-end:].lstrip()}"
     return shown.replace("$", r"\$")
 
 
-def wrapped(value: str, width: int = WRAP) -> str:
-    """Returns a user's text in at most two lines of `width` characters."""
-    first, *rest = textwrap.wrap(value, width) or [""]
-    lines = [first, " ".join(rest)] if rest else [first]
+def wrapped(value: str, width: int = WRAP, most: int = 2) -> str:
+    """Returns a user's text in at most `most` lines of `width` characters."""
+    lines = textwrap.wrap(value, width) or [""]
+    lines = [*lines[: most - 1], *filter(None, [" ".join(lines[most - 1 :])])]
     return "\n".join(plain(line, width) for line in lines)
 
 
@@ -77,7 +82,7 @@ def note(ax: Axes, y: float, text: str, above: bool = True, right: bool = True) 
     x, ha = (0.99, "right") if right else (0.01, "left")
     up, va = (1, "bottom") if above else (-2, "top")
     place: Look = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
-    look: Look = {"fontsize": "x-small", "color": MUTED, "ha": ha, "va": va}
+    look: Look = {"fontsize": 7, "color": MUTED, "ha": ha, "va": va}
     ax.annotate(text, (x, y), (0, up), **place, **look)
 
 
@@ -121,10 +126,14 @@ def label_ends(ax: Axes, ends: Sequence[End], title: str = "") -> None:
     # Constrained layout will shrink the axes; 0.8 is on the safe side.
     inches = 0.8 * ax.get_window_extent().height / ax.figure.dpi
     gap = 1.2 * SIZE / 72 / inches
-    shown = [end.text() for end in ends]
+    low, high = ax.get_ylim()
+    outside = (int(end.y > high) - int(end.y < low) for end in ends)
+    beyond = [("", "↑ ", "↓ ")[side] for side in outside]
+    shown = [f"{arrow}{end.text()}" for arrow, end in zip(beyond, ends)]
     lines = max(text.count("\n") + 1 for text in shown)
     if lines * gap * (len(ends) - 1) > 1:
-        shown, lines = [end.text(one_line=True) for end in ends], 1
+        short = (end.text(one_line=True) for end in ends)
+        shown, lines = [f"{arrow}{text}" for arrow, text in zip(beyond, short)], 1
     places = spread(np.clip(y, 0, 1), lines * gap, 0.0, 1.0)
     leader: Look = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.7}
     leader |= {"shrinkA": 0, "shrinkB": 0}

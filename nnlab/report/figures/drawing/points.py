@@ -6,6 +6,7 @@ Swept numbers run along x, with the metric as y. Categories are rows, the metric
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from nnlab.report.figures.drawing import scales
 from nnlab.report.figures.drawing.labels import End, label_ends, legend_above, plain
 from nnlab.report.figures.drawing.levels import Level, draw_level
 from nnlab.report.figures.drawing.scales import Scale, name_axes, set_scale, view_of
-from nnlab.report.figures.drawing.style import CATEGORIES, MUTED, RING, Look, colors
+from nnlab.report.figures.drawing.style import CATEGORIES, MUTED, Look, colors, rings
 from nnlab.report.trials import Sweep
 from nnlab.statistics.findings import Findings
 
@@ -32,12 +33,14 @@ class Against:
       points: for each trial, a value for each network, (N,).
       centers: for each trial that has one: centre and interval, NaN for no interval.
       shares: for each kind of failure, each trial's share of networks, in [0, 1].
+      core: values that must be in view; all where there is none.
     """
 
     sweep: Sweep
     points: Mapping[int, np.ndarray]
     centers: Mapping[int, Level]
     shares: Mapping[str, Mapping[int, float]]
+    core: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
 
     @property
     def rows(self) -> bool:
@@ -57,9 +60,11 @@ class Against:
     def draw(self, ax: Axes, findings: Findings, label: str, scale: Scale) -> None:
         """Draws points, centres with intervals, and a strip of the failing shares."""
         groups, best, tints = self.groups, findings.best, colors(findings)
+        marks = rings(findings)
         failing = failing_among(self.shares, self.placed)
         centers = self.centers.values()
-        core = scales.finite([*self.points.values(), *(c[:1] for c in centers)])
+        every = scales.finite([*self.points.values(), *(c[:1] for c in centers)])
+        core = self.core if self.core.size else every
         view = view_of(scale, core, scales.finite(c[1:] for c in centers))
         room = (0.14 if self.rows else 0.04 + 0.06 * len(groups)) if failing else 0.0
         reserve = room + 0.07 if room and not self.rows else room  # the strip's key
@@ -73,11 +78,13 @@ class Against:
                 values = np.append(self.points[trial], center)
                 values = np.minimum(values, scale.ceiling)
                 tint, place = tints[trial] if only else line, self.sweep.values[trial]
-                draw_points(ax, place, values, tint, rows=self.rows, best=trial == best)
+                ring = marks.get(trial)
+                draw_points(ax, place, values, tint, rows=self.rows, ring=ring)
         if not core.size:
             text = "no network has a value"
             ax.text(0.5, 0.55, text, transform=ax.transAxes, ha="center")
         name_axes(ax, self.sweep, label)
+        self._mark_outside(ax, scale, reserve)
         ends = []
         for trial in (t for t in self.centers if t not in self.placed):
             level, tint = self.centers[trial], tints[trial]
@@ -91,6 +98,24 @@ class Against:
         if failing:
             draw_strip(ax, self.sweep, groups, failing, room)
 
+    def _mark_outside(self, ax: Axes, scale: Scale, foot: float) -> None:
+        """Writes the centres that lie beyond the lower end of the axis."""
+        low, _ = ax.get_xlim() if self.rows else ax.get_ylim()
+        below = [t for t in self.placed if t in self.centers]
+        below = [t for t in below if self.centers[t].mean < low]
+        edges = {self.sweep.places[n]: ("left", "right")[n] for n in (0, -1) if below}
+        written: Counter[float] = Counter()
+        for trial in below:
+            place, arrow = self.sweep.values[trial], "←" if self.rows else "↓"
+            at: Look = {"xy": (0.01, place), "xycoords": ax.get_yaxis_transform()}
+            if not self.rows:
+                at = {"xy": (place, foot), "xycoords": ax.get_xaxis_transform()}
+                at["ha"] = edges.get(place, "center")
+            text = f"{arrow} {scale.text(float(f'{self.centers[trial].mean:.3g}'))}"
+            up = 0, 2 + 9 * written[place]
+            ax.annotate(text, xytext=up, textcoords="offset points", **at, fontsize=8)
+            written[place] += 1
+
     def _draw_line(self, ax: Axes, group: str, color: str, scale: Scale) -> None:
         """Joins the centres of a group; rows are not joined."""
         sweep = self.sweep
@@ -99,7 +124,7 @@ class Against:
         if members and not self.rows:
             middle = [min(self.centers[t].mean, scale.ceiling) for t in members]
             at = [sweep.values[t] for t in members]
-            ax.plot(at, middle, color=color, linewidth=1.2, label=plain(group))
+            ax.plot(at, middle, color=color, linewidth=1.2, label=plain(group, 44))
 
 
 def failing_among(
@@ -128,7 +153,7 @@ def draw_points(
     color: str,
     *,
     rows: bool = False,
-    best: bool = False,
+    ring: Look | None = None,
     marker: str = "o",
 ) -> None:
     """Draws one trial's networks; the last three values are centre and interval."""
@@ -142,8 +167,8 @@ def draw_points(
     if np.isfinite(center):
         x, y = (center, place) if rows else (place, center)
         ax.plot(x, y, marker=marker, markersize=5.5, color=color, zorder=4)
-        if best:
-            ax.plot(x, y, **RING)
+        if ring:
+            ax.plot(x, y, **ring)
 
 
 def draw_strip(

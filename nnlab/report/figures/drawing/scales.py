@@ -16,7 +16,10 @@ from nnlab.report.trials import Sweep
 from nnlab.results import Results
 from nnlab.words.settings import words
 
-ROW_WRAP = 36  # characters in a line of a label that has two, in a row of its own
+FAR = 0.25  # of the trials may lie outside of the axes if they are far from the others
+ROOM = 1.8  # about twice
+ROW_WRAP, ROW_LINES = 26, 3  # characters in a line of a row's label, and its lines
+ROW_LINE = 0.15  # inches
 Side = Literal["x", "y"]
 
 
@@ -90,6 +93,22 @@ def view_of(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.clip(view, 0, 1) if scale.percent else view
 
 
+def near(scale: Scale, values: Sequence[np.ndarray], rising: bool = True) -> list[int]:
+    """Returns the indices of the trials that an axis is to show.
+
+    The worst are left out, as few as give the others `ROOM` times as much room, or none
+    if it took more than `FAR` of them. `values` are each trial's, finite; `rising` says
+    whether larger ones are better.
+    """
+    places = [scale.forward(v) if rising else -scale.forward(v) for v in values]
+    worst = [float(place.min(initial=math.inf)) for place in places]
+    best = max((float(place.max()) for place in places if place.size), default=0.0)
+    ends = sorted(worst)[: int(FAR * len(worst)) + 1]
+    whole = best - min(worst, default=best)
+    kept = next((e for e in ends if whole >= ROOM * (best - e)), -math.inf)
+    return [trial for trial, place in enumerate(worst) if place >= kept]
+
+
 def set_metric_axis(
     ax: Axes,
     scale: Scale,
@@ -105,7 +124,7 @@ def set_metric_axis(
     if view.size:
         low, high = scale.forward([view.min(), view.max()])
         for chance in set(chances):
-            if low - scale.forward(chance) < high - low:
+            if low - scale.forward(chance) < (high - low) / 2:
                 draw_chance(ax, chance)
                 note(ax, chance, "chance")
                 view = np.append(view, chance)
@@ -133,13 +152,14 @@ def set_scale(
     limits = (ends[0] - free, ends[1]) if which == "y" else (ends[0], ends[1] + free)
     ax.set(**{f"{which}lim": tuple(float(e) for e in scale.inverse(limits))})
     axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_major_locator(FixedLocator(ticks(scale, ends)))
+    gap = 0.2 if which == "x" else 0.1  # numbers are wider than they are high
+    axis.set_major_locator(FixedLocator(ticks(scale, ends, gap)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: scale.text(value))
 
 
-def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
-    """Returns round values between the ends, a tenth of the axis apart.
+def ticks(scale: Scale, ends: tuple[float, float], gap: float = 0.1) -> list[float]:
+    """Returns round values between the ends, at least that share of the axis apart.
 
     The roundest come first; finer ones are added until there are five.
     """
@@ -161,7 +181,7 @@ def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
     for value in (v for g in groups if len(chosen) < 5 for v in g):
         place = float(scale.forward(value))
         if low <= place <= high and all(
-            abs(place - p) >= 0.1 * (high - low) for p in chosen.values()
+            abs(place - p) >= gap * (high - low) for p in chosen.values()
         ):
             chosen[value] = place
     if len(chosen) < 3:  # a linear axis, or a range too narrow to see its bend
@@ -197,16 +217,21 @@ def set_rows(
     ax: Axes, names: Sequence[str], title: str = "", width: int = ROW_WRAP
 ) -> None:
     """Makes a row for each name, from the top down, wrapped at `width` characters."""
-    ax.set_yticks(range(len(names)), [wrapped(name, width) for name in names])
+    ax.set_yticks(range(len(names)), [row_text(name, width) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_ylabel(plain(title))
+
+
+def row_text(name: str, width: int = ROW_WRAP) -> str:
+    """Returns the label of a row."""
+    return wrapped(name, width, ROW_LINES)
 
 
 def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:
     """Puts trials along x as numbers, or in rows; the other axis is called `label`."""
     if sweep.scale == "categories":
         names = dict(zip(sweep.values, sweep.texts))
-        set_rows(ax, [names[place] for place in sweep.places], sweep.name)
+        set_rows(ax, [names[place] for place in sweep.places], sweep.title)
         ax.set_xlabel(label)
         dress(ax, "x")
     else:

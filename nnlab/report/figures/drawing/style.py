@@ -27,6 +27,8 @@ from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 
 Look = dict[str, Any]  # keyword arguments of matplotlib's functions
+PAGE, PHONE = 6.4, 5.4
+"""Inches: the width of a page, and that at which a phone still shows the letters."""
 INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
 # Okabe and Ito's palette without its yellow, which is illegible on white.
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
@@ -41,6 +43,7 @@ RING: Look = {
     "zorder": 4,
 }
 """Marker around the point of the best trial."""
+AS_GOOD = "#9aa3ac"  # of the marks of those that are not significantly worse
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -60,8 +63,8 @@ def context() -> Iterator[None]:
         yield
 
 
-def canvas(height: float, width: float = 7.2) -> Figure:
-    """Makes an empty figure of so many inches; a page is 7.2 wide."""
+def canvas(height: float, width: float = PHONE) -> Figure:
+    """Makes an empty figure of so many inches; `PAGE` is for panels side by side."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -80,6 +83,12 @@ def colors(findings: Findings) -> tuple[str, ...]:
         shades[distinct.index(values[t])] if t in values else next(greys)
         for t in range(len(sweep.values))
     )
+
+
+def rings(findings: Findings) -> dict[int, Look]:
+    """Returns the markers around the best trial and those not significantly worse."""
+    marks = {t: {**RING, "markeredgecolor": AS_GOOD} for t in findings.as_good}
+    return marks if findings.best is None else {**marks, findings.best: RING}
 
 
 def ordered_colors(

@@ -67,7 +67,7 @@ def test_a_huge_loss_at_chance_does_not_set_the_limits(ax):
     assert ax.get_ylim()[1] < 1
     other = ax.figure.add_subplot()
     drawn.learning(other, results, "test_accuracy")
-    assert other.get_ylim()[0] < synthetic.CHANCE  # in accuracy all are in view
+    assert other.get_ylim()[0] > synthetic.CHANCE
 
 
 def test_a_loss_that_grew_in_one_seed_does_not_set_the_limits(ax):
@@ -75,6 +75,23 @@ def test_a_loss_that_grew_in_one_seed_does_not_set_the_limits(ax):
     results = exploded((1, 3, slice(2, None)), 1e12, np.linspace(2.0, 0.5, 6))
     drawn.learning(ax, results, "train_loss")
     assert 10 < ax.get_ylim()[1] < 100
+
+
+@pytest.mark.parametrize("far", [0.6, 0.944])
+def test_an_axis_shows_the_ends_that_differ_not_the_start_they_share(ax, far):
+    ends = np.array([0.95, 0.948, 0.946, far, synthetic.CHANCE])
+    rise = 1 - np.exp(-np.arange(40))  # to the end within a fifth of training
+    values = synthetic.CHANCE + (ends - synthetic.CHANCE)[:, None, None] * rise
+    lost = [(4, seed) for seed in range(3)]
+    results = synthetic.results(np.repeat(values, 3, axis=1), at_chance=lost)
+    drawn.learning(ax, results, "validation_accuracy")
+    low, high = np.log10(1 - np.array(ax.get_ylim()))
+    apart = np.log10((1 - ends[ends > 0.9].min()) / (1 - ends.max()))
+    assert apart > 0.5 * (low - high)
+    # What lies beyond is named, with an arrow.
+    arrows = [t.get_text() for t in ax.texts if t.get_text().startswith("↓")]
+    assert len(arrows) == 1 + (far < 0.9)
+    assert any("3 at chance" in text for text in arrows)
 
 
 def test_dead_units_are_in_view(ax):

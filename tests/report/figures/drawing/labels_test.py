@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlab.report.figures.drawing import labels
+from nnlab.report.figures.drawing import labels, scales
 
 
 @given(
@@ -18,6 +18,21 @@ def test_spread_keeps_apart_in_order_and_in_bounds(places, gap):
     order = np.argsort(places, kind="stable")
     assert np.all(np.diff(moved[order]) >= fits - 1e-9)
     assert np.all((moved >= -1e-9) & (moved <= 1 + 1e-9))
+
+
+def test_names_that_differ_at_their_ends_are_told_apart():
+    rates = [f"init + tanh + momentum + early stopping, rate {r}" for r in (0.1, 0.3)]
+    short = [labels.plain(rate) for rate in rates]
+    assert len({*short}) == 2
+    assert {*map(len, short)} == {30}
+    assert [text[-8:] for text in short] == ["rate 0.1", "rate 0.3"]
+
+
+def test_a_row_is_named_in_full(ax):
+    names = [f"batch norm, dropout rate 0.5, learning rate {r}" for r in (0.01, 0.1)]
+    scales.set_rows(ax, names)
+    shown = [label.get_text().replace("\n", " ") for label in ax.get_yticklabels()]
+    assert shown == names
 
 
 def test_spread_moves_no_more_than_needed():

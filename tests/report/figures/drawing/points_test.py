@@ -40,6 +40,39 @@ def test_means_seeds_and_shares_are_drawn():
     np.testing.assert_allclose(sorted(heights), [1 / 8, 1 / 8, 2 / 8])
 
 
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_trial_far_from_the_others_does_not_set_the_axis_and_is_written(rows):
+    means = np.array([0.95, 0.946, 0.942, 0.6, synthetic.CHANCE])
+    kinds = [{"model.activation": name} for name in drawn.ACTIVATIONS]
+    options = {"sweep": kinds} if rows else {}
+    values = means[:, None] + 1e-3 * (np.arange(4) - 1.5)
+    lost = [(4, seed) for seed in range(4)]
+    results = synthetic.results(values, at_chance=lost, **options)
+    (ax,) = drawn.axes("final", results)
+    low, high = ax.get_xlim() if rows else ax.get_ylim()
+    assert 0.6 < low < 0.942
+    assert high > 0.9515
+    written = [t for t in ax.texts if t.get_text()[0] in "←↓"]
+    assert len(written) == 2
+    assert "60 %" in written[0].get_text()
+    places = [t.xy[1 if rows else 0] for t in written]
+    swept = [t.hyperparameters.optimizer.learning_rate for t in results.trials[3:]]
+    assert places == ([3, 4] if rows else swept)
+
+
+def test_rings_mark_the_best_and_those_not_found_worse():
+    turns = 0.004 * np.array([1, -1, -1])[:, None] * (-1.0) ** np.arange(8)
+    values = np.array([[0.9], [0.8995], [0.8]]) + turns
+    found = synthetic.findings(values)
+    assert found.as_good == tuple({0, 1} - {found.best})
+    (ax,) = drawn.axes("final", found.results)
+    rings = [line for line in ax.lines if line.get_markersize() == 11]
+    rates = [line.get_xdata()[0] for line in rings]
+    trials = [t.hyperparameters.optimizer.learning_rate for t in found.results.trials]
+    assert sorted(rates) == sorted(trials[:2])
+    assert len({line.get_markeredgecolor() for line in rings}) == 2
+
+
 def test_there_is_no_median_where_most_seeds_miss_the_target():
     values = np.full((2, 4, 5), 0.5)
     values[0, :, 2:] = values[1, 0, 3:] = 0.95

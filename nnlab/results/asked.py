@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims that are asked in a line, of a study or of a finished run; no JAX."""
+
+import dataclasses
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from nnlab.results.answers import SPLITS
+from nnlab.results.tables import CURVES, Results
+from nnlab.study import Claim, Study, Trial, grammar
+from nnlab.study.fitting import meant
+from nnlab.words.spelling import nearest
+
+_BY_LAYER = re.compile(r"(last_)?grad_norm_\w+|\w+_active_share")
+"""Columns whose names hold those of layers."""
+
+
+def of_study(
+    study: Study, texts: Iterable[str], own_metrics: Iterable[str] = ()
+) -> list[Claim]:
+    """Reads claims about a study that is to run; `own_metrics` are those handed in.
+
+    They carry the answer to its question. A search does not know its trials before.
+
+    Raises:
+      ValueError: no claim, or about trials or columns that the study does not have.
+    """
+    sets, moved = list(SPLITS[:2]), study.test_sets
+    sets += ["test_moved"] * (moved.moved_pixels > 0)
+    sets += ["test_rotated"] * (moved.rotated_degrees > 0)
+    metrics = ("loss", "accuracy", *study.own.metrics, *own_metrics)
+    measured = [f"{split}_{metric}" for split in sets for metric in metrics]
+    trials = () if study.search.space else study.trials()
+    found = _read(texts, study.claims, trials, (*CURVES, *measured))
+    return [dataclasses.replace(claim, main=True) for claim in found]
+
+
+def of_run(found: Results, texts: Iterable[str]) -> tuple[Results, list[Claim]]:
+    """Adds claims to the study of a run, whose record on disk stays as it is.
+
+    What the run compared beside its own claims, it still does.
+
+    Returns:
+      The results, and the claims that the texts name: the study's own where it has
+      them.
+
+    Raises:
+      ValueError: no claim, or about trials or columns that the run does not have.
+    """
+    study = found.study
+    asked = _read(texts, study.claims, found.trials, found.metrics)
+    compares = "yes" if study.compares else study.compare_trials
+    study = dataclasses.replace(
+        study,
+        claims=beside(study.claims, asked),
+        compare_trials=compares,
+        recorded=True,
+    )
+    return dataclasses.replace(found, study=study), asked
+
+
+def beside(own: Iterable[Claim], asked: Iterable[Claim]) -> tuple[Claim, ...]:
+    """Returns a study's own claims, as asked where they are, and then the others."""
+    some = [*asked]
+    of_study = [next((a for a in some if _is_same(a, c)), c) for c in own]
+    return (*of_study, *(claim for claim in some if claim not in of_study))
+
+
+def _read(
+    texts: Iterable[str],
+    known: Sequence[Claim],
+    trials: Sequence[Trial],
+    columns: Collection[str],
+) -> list[Claim]:
+    """Reads and checks claims; of one that is known, in any words, the known one."""
+    found: list[Claim] = []
+    for text in texts:
+        claim = grammar.parse(text)
+        _check(claim, trials, columns)
+        if not any(_is_same(c, claim) for c in found):
+            found.append(next((c for c in known if _is_same(c, claim)), claim))
+    return found
+
+
+def _is_same(one: Claim, other: Claim) -> bool:
+    return dataclasses.replace(one, text=other.text, main=other.main) == other
+
+
+def _check(claim: Claim, trials: Sequence[Trial], columns: Collection[str]) -> None:
+    """Refuses a claim about trials, where these are known, or columns not there."""
+    where = f"claim {claim.text!r}: "
+    for quantity in filter(None, (claim.quantity, claim.right_quantity)):
+        name = quantity.metric
+        if name and name not in columns and not _BY_LAYER.fullmatch(name):
+            hint = nearest(name, (*columns, *grammar.QUANTITIES))
+            raise ValueError(f"{where}unknown column {name!r}{hint}")
+    for side in (claim.left, claim.right):
+        if trials and isinstance(side, Mapping) and not meant(trials, side):
+            raise ValueError(where + _unmet(side, trials))
+
+
+def _unmet(side: Mapping[str, Any], trials: Sequence[Trial]) -> str:
+    """Says what no trial has, and which there are."""
+    flats = [{**t.hyperparameters.flat(), "label": t.label} for t in trials]
+    for path, value in side.items():
+        if not meant(trials, {path: value}):
+            values = dict.fromkeys(repr(flat[path]) for flat in flats)
+            return f"no trial has {path}={value!r}{nearest(repr(value), values)}"
+    together = " and ".join(f"{path}={value!r}" for path, value in side.items())
+    return f"no trial has {together} together"

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads claims that are written in a line; no JAX, and nothing is executed.
+
+    LEFT > RIGHT by MARGIN        also <; the margin may be left out
+    LEFT == RIGHT within MARGIN
+
+A side is a quantity of some trials, as the functions of `nnlab.study.claims` have it,
+or on one side a number or "chance"; `HELP` has the whole grammar.
+
+>>> claim = parse("test_accuracy(depth=6) > test_accuracy(depth=1) by 0.5 points")
+>>> claim.quantity.metric, claim.left, claim.right, claim.margin
+('test_accuracy', {'model.depth': 6}, {'model.depth': 1}, 0.005)
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nnlab.study import claims as made
+from nnlab.study.claims import RATIO, Claim, Quantity
+from nnlab.study.hyperparameters import path_of, setting
+from nnlab.study.values import masked, parse_value, split
+from nnlab.words.spelling import nearest
+
+HELP = """\
+Claims, --claim='LEFT > RIGHT', are tested on the results; may be repeated:
+  test_accuracy(dropout_rate=0.5) > test_accuracy(dropout_rate=0) by 0.5 points
+  steps_to(90 %, batch_size=6) < steps_to(90 %, batch_size=45)
+  Both end alike: test_loss("plain") == test_loss("batch norm") within 0.01
+Words before a colon are the claim's text. One side may be a number, 95 % or
+chance. A margin is the least difference that matters after > and < ("by"), and
+the largest that does not after == ("within"). Quantities, their trials last:
+  test_accuracy(TRIALS)              at the end; so any column, as test_loss
+  best(COLUMN, TRIALS)               its best value
+  at_epoch(3, COLUMN, TRIALS)        after 3 epochs; at_step(500, ..): updates
+  steps_to(0.9, TRIALS)              updates until validation_accuracy is there;
+                                     steps_to(0.1, COLUMN, ..): another column
+  drop(COLUMN, TRIALS)               test accuracy minus it, at the end
+  best_minus_final(COLUMN, TRIALS)   its best value minus the last
+  diverged(TRIALS)                   share that does; at_chance(..) likewise
+  seconds(TRIALS)                    training an epoch; steps(..): all updates
+Trials of a side; of several the mean over them counts, seed by seed:
+  depth=6, activation=relu           with these settings: paths or last parts
+  "batch norm"                       with this label
+  best of depth=6                    the best by validation, on both sides
+"""
+"""The grammar on one screen."""
+_SIGNS = {">": "greater", "<": "less", "==": "same"}
+_TURNED = {"greater": "less", "less": "greater", "same": "same"}
+_PLAIN = {
+    "seconds": made.SECONDS,
+    "steps": made.STEPS,
+    "diverged": made.DIVERGED,
+    "at_chance": made.AT_CHANCE,
+}
+_MADE: Mapping[str, tuple[Callable[..., Quantity], int]] = {
+    "best": (made.best, 0),
+    "at_epoch": (made.at_epoch, 1),
+    "at_step": (made.at_step, 1),
+    "steps_to": (made.steps_to, 1),
+    "best_minus_final": (made.best_minus_final, 0),
+    "drop": (made.drop, 0),
+}
+"""What makes a quantity of so many numbers and a column."""
+QUANTITIES = (*_MADE, *_PLAIN)
+"""The names of quantities that are no columns."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Side:
+    """A quantity of trials; `best` of whether the best of them counts."""
+
+    quantity: Quantity
+    trials: dict[str, Any]
+    best: bool
+
+
+def parse(text: str) -> Claim:
+    """Reads a claim; `HELP` has the grammar.
+
+    Raises:
+      ValueError: it is none. The message quotes the claim and names what is wrong, what
+        is allowed, and what could be meant.
+
+    >>> parse("Six learn: test_accuracy(depth=6) > chance").text
+    'Six learn'
+    """
+    source = " ".join(text.split())
+    said, _, _ = source.partition("(")[0].rpartition(":")
+    rest = source[len(said) :].removeprefix(":")
+    try:
+        fields = _fields(rest.strip())
+    except ValueError as error:
+        raise ValueError(f"claim {source!r}: {error}") from None
+    return made.higher(said.strip() or source, **fields)
+
+
+def answer(text: str) -> Claim:
+    """Reads a claim that carries the answer to the study's question; see `parse`."""
+    return dataclasses.replace(parse(text), main=True)
+
+
+def _fields(text: str) -> dict[str, Any]:
+    """Returns the fields of a claim but for its text."""
+    sign, (left, right), margin = _parted(text)
+    relation, (one, other) = _SIGNS[sign], (_side(left), _side(right))
+    if one is None:
+        left, right, one, other = right, left, other, one
+        relation = _TURNED[relation]
+    if one is None:
+        raise ValueError(
+            f"{right!r} and {left!r} name no trials: a side is a quantity of some, "
+            "such as test_accuracy(depth=6)"
+        )
+    if other and other.best != one.best:
+        raise ValueError("'best of' stands on both sides or on none")
+    return {
+        "quantity": one.quantity,
+        "left": one.trials,
+        "right": other.trials if other else _constant(right, one.quantity),
+        "right_quantity": other.quantity
+        if other and other.quantity != one.quantity
+        else None,
+        "among": "best" if one.best else "mean",
+        "relation": relation,
+        "margin": _number(margin, one.quantity) if margin else 0.0,
+    }
+
+
+def _parted(text: str) -> tuple[str, tuple[str, str], str]:
+    """Parts a comparison into its sign, its sides and its margin; "" for none."""
+    shown = masked(text)
+    found = [*re.finditer("[<>=!]+", shown)]
+    if len(found) != 1 or found[0][0] not in _SIGNS:
+        has = " and ".join(repr(one[0]) for one in found) or "none"
+        raise ValueError(
+            f"one of {', '.join(_SIGNS)} stands between its sides, outside of "
+            f"brackets; here is {has}"
+        )
+    sign, (start, end) = found[0][0], found[0].span()
+    word = "within" if sign == "==" else "by"
+    tail = re.search(r"\b(by|within)\b", shown[end:])
+    if (tail[1] if tail else word) != word or (sign == "==" and not tail):
+        raise ValueError(f"after {sign} a margin is written '{word} 0.01'")
+    cut, after = (end + at for at in (tail.span() if tail else (len(text),) * 2))
+    margin = text[after:].strip()
+    if tail and not margin:
+        raise ValueError(f"'{word}' needs a margin, such as '{word} 0.01'")
+    return sign, (text[:start].strip(), text[end:cut].strip()), margin
+
+
+def _side(text: str) -> _Side | None:
+    """Reads ``quantity(trials)``; None for anything else, such as a number."""
+    if not re.fullmatch(r"[\w ]+\)", masked(text)):
+        return None
+    name, _, inside = text[:-1].partition("(")
+    arguments = split(inside) if inside.strip() else []
+    if "" in arguments:
+        raise ValueError(f"{text!r} has an empty place between commas")
+    quantity = _quantity(name.strip(), arguments)
+    return _Side(quantity, *_trials(arguments))
+
+
+def _quantity(name: str, arguments: list[str]) -> Quantity:
+    """Reads a quantity, and takes away those of its arguments that are no trials."""
+    if name in _PLAIN:
+        return _PLAIN[name]
+    if name not in _MADE:
+        if not name.isidentifier() or (arguments and arguments[0].isidentifier()):
+            hint = nearest(name, QUANTITIES)
+            raise ValueError(f"unknown quantity {name!r}{hint}, or a column")
+        return made.final(name)
+    make, count = _MADE[name]
+    numbers = [_number(text) for text in arguments[:count]]
+    del arguments[:count]
+    is_named = bool(arguments) and arguments[0].isidentifier()
+    columns = [arguments.pop(0)] if is_named else []
+    if len(numbers) < count or not (columns or name == "steps_to"):
+        needs = ", ".join([*["NUMBER"] * count, "COLUMN"])
+        raise ValueError(f"{name} is written {name}({needs}, TRIALS)")
+    return make(*numbers, *columns)
+
+
+def _trials(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """Reads which trials are meant, and whether the best of them."""
+    best = bool(arguments) and re.fullmatch(r"best of\b(.*)", arguments[0], re.DOTALL)
+    if best:  # "best of all" as well
+        first = best[1].strip()
+        arguments = [first, *arguments[1:]] if first not in ("", "all") else []
+    found: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, value = (part.strip() for part in argument.partition("="))
+        if label := re.fullmatch(r"(['\"])(.*)\1", argument, re.DOTALL):
+            path, read = "label", label[2]
+        elif equals and value:
+            path = path_of(name)
+            read = setting(path, parse_value(path, value))
+        else:
+            raise ValueError(
+                f"{argument!r} names no trials: write NAME=VALUE, or a label in quotes"
+            )
+        if path in found:
+            raise ValueError(f"{path} is there twice on one side")
+        found[path] = read
+    return found, bool(best)
+
+
+def _constant(text: str, quantity: Quantity) -> float | str:
+    return text if text == "chance" else _number(text, quantity)
+
+
+def _number(text: str, quantity: Quantity | None = None) -> float:
+    """Reads ``0.95``, ``95 %`` or ``0.5 points``; the last two not of a ratio."""
+    plain = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+    found = re.fullmatch(rf"({plain})\s*(%|points?)?", text)
+    if not found:
+        raise ValueError(
+            f"{text!r} is neither a number such as 0.95 or 95 %, nor chance, nor a "
+            "quantity such as test_accuracy(depth=6)"
+        )
+    if not found[2]:
+        return float(found[1])
+    if quantity and quantity.scale == RATIO:
+        raise ValueError(f"{text!r} goes with accuracies and shares")
+    return float(f"{float(found[1]) / 100:.12g}")

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims asked of a study or of a run join its own, each once, and are checked."""
+
+import dataclasses
+
+import pytest
+import synthetic
+
+from nnlab.results import asked
+from nnlab.statistics.findings import Findings
+from nnlab.study import Study, grammar
+from nnlab.study.claims import higher
+
+OWN = higher("own words", "test_accuracy", {"label": "0"}, "chance")
+SAME, OTHER = 'test_accuracy("0") > chance', 'test_accuracy("1") > chance'
+
+
+def test_a_claim_of_a_study_carries_its_answer_and_is_there_once():
+    study = Study(claims=[OWN], sweep=synthetic.labelled(2))
+    found = asked.of_study(study, [SAME, OTHER, OTHER])
+    assert [claim.text for claim in found] == ["own words", OTHER]
+    assert all(claim.main for claim in found)
+    own, other = asked.beside(study.claims, found)
+    assert own == dataclasses.replace(OWN, main=True)
+    assert (other.text, other.main) == (OTHER, True)
+
+
+def test_columns_are_those_that_the_study_will_measure():
+    moved = Study(test_sets={"moved_pixels": 1})
+    for name, study, more in (
+        ("test_moved_loss", moved, ()),
+        ("test_top2", Study(), ("top2",)),
+        ("grad_norm_dense_0", Study(), ()),
+    ):
+        assert asked.of_study(study, [f"{name}() > 1"], more)
+    for name in ("test_moved_loss", "test_top2", "grad_nrm_dense_0"):
+        with pytest.raises(ValueError, match=f"unknown column '{name}'"):
+            asked.of_study(Study(), [f"{name}() > 1"])
+
+
+def test_trials_of_a_search_are_not_known_beforehand():
+    search = {"space": ["batch_size=8,16"]}
+    text = "test_accuracy(batch_size=16) > chance"
+    assert asked.of_study(Study(search=search), [text])
+    with pytest.raises(ValueError, match="no trial has batch_size=16; allowed: 32"):
+        asked.of_study(Study(), [text])
+
+
+def test_settings_that_no_trial_has_together_are_named():
+    sweep = [{"batch_size": 8, "num_epochs": 1}, {"batch_size": 9, "num_epochs": 2}]
+    text = "test_accuracy(batch_size=8, num_epochs=2) > chance"
+    with pytest.raises(ValueError, match="no trial has batch_size=8 and num_epochs=2"):
+        asked.of_study(Study(sweep=sweep), [text])
+
+
+def test_a_run_is_asked_and_says_so():
+    found = synthetic.results(claims=[OWN], sweep=synthetic.labelled(2))
+    more, claims = asked.of_run(found, [SAME, OTHER])
+    assert claims == [OWN, grammar.parse(OTHER)]
+    own, after = Findings(more).verdicts
+    assert (own.claim, own.asked_after) == (OWN, False)
+    assert (after.claim.text, after.asked_after) == (OTHER, True)
+    assert "asked after the run" in after.reason
+    (alone,) = Findings(found).verdicts
+    assert own.p_holm == pytest.approx(min(2 * alone.p, own.p_holm))
+    assert own.p_holm > alone.p_holm
+
+
+def test_what_a_run_compared_it_still_compares_and_no_more():
+    for claims in ([], [OWN]):
+        found = synthetic.results(claims=claims, sweep=synthetic.labelled(2))
+        more, _ = asked.of_run(found, [OTHER])
+        assert more.study.compares == found.study.compares == (not claims)

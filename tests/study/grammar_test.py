@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims in a line equal those made by functions, and mistakes are named."""
+
+import string
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from nnlab.study import PATHS, Claim, Study, claims, grammar
+from nnlab.study.claims import higher, lower, same_within
+
+SIX, ONE = {"model.depth": 6}, {"model.depth": 1}
+TEST, VALIDATION = "test_accuracy", "validation_accuracy"
+DROP = claims.drop("test_moved_accuracy")
+LABELS = {"label": "a, b"}, {"label": "it's > 3"}
+SAME = {
+    "test_accuracy(depth=6) > test_accuracy(depth=1)": higher("", TEST, SIX, ONE),
+    "test_loss(model.depth=6)<0.5": lower("", "test_loss", SIX, 0.5),
+    "test_accuracy(depth=6) == chance within 1 %": same_within(
+        "", 0.01, TEST, SIX, "chance"
+    ),
+    "test_accuracy(depth=6) > test_accuracy(depth=1) by 0.5 points": higher(
+        "", TEST, SIX, ONE, margin=0.005
+    ),
+    "95 % < test_accuracy(depth=6)": higher("", TEST, SIX, 0.95),
+    "chance == test_accuracy() within 1e-2": same_within("", 0.01, TEST, {}, "chance"),
+    "best(validation_accuracy, depth=6) > 57.3 %": higher(
+        "", claims.best(VALIDATION), SIX, 0.573
+    ),
+    "at_epoch(3, test_loss, depth=6) < test_loss(depth=6)": lower(
+        "",
+        claims.at_epoch(3, "test_loss"),
+        SIX,
+        SIX,
+        right_quantity=claims.final("test_loss"),
+    ),
+    "at_step(500, test_loss) < 1": lower("", claims.at_step(500, "test_loss"), {}, 1),
+    "steps_to(90 %, depth=6) < steps_to(0.9, depth=1)": claims.faster(
+        "", 0.9, SIX, ONE
+    ),
+    "steps_to(.1, train_loss, depth=6) > 500": higher(
+        "", claims.steps_to(0.1, "train_loss"), SIX, 500
+    ),
+    "best_minus_final(test_loss, depth=6) < 0": lower(
+        "", claims.best_minus_final("test_loss"), SIX, 0
+    ),
+    "drop(test_moved_accuracy, depth=6) > 5 points": higher("", DROP, SIX, 0.05),
+    "seconds(depth=6) > seconds(depth=1)": higher("", claims.SECONDS, SIX, ONE),
+    "steps(depth=6) == 100 within 5": same_within("", 5, claims.STEPS, SIX, 100),
+    "diverged(depth=6) > 5 %": higher("", claims.DIVERGED, SIX, 0.05),
+    "at_chance(depth=6) < 1": lower("", claims.AT_CHANCE, SIX, 1),
+    "test_accuracy(best of depth=6) > test_accuracy(best of all)": higher(
+        "", TEST, SIX, {}, among="best"
+    ),
+    """test_accuracy("a, b") > test_accuracy("it's > 3")""": higher("", TEST, *LABELS),
+    "test_accuracy(dataset='csv:a, b > c.csv', learning_rate=1) < 1": lower(
+        "", TEST, {"dataset": "csv:a, b > c.csv", "optimizer.learning_rate": 1}, 1
+    ),
+    "test_accuracy(hidden=(64, 32), activation='relu', batch_norm=true) > 0": higher(
+        "",
+        TEST,
+        {
+            "model.hidden": (64, 32),
+            "model.activation": "relu",
+            "model.batch_norm": True,
+        },
+        0,
+    ),
+    "test_accuracy(optimizer=adam, transfer.batch_size=8, hidden=64) > 0": higher(
+        "",
+        TEST,
+        {
+            "optimizer.name": "adam",
+            "transfer.batch_size": 8,
+            "model.hidden": (64,),
+        },
+        0,
+    ),
+}
+
+
+def without_text(claim):
+    return {**vars(claim), "text": ""}
+
+
+@pytest.mark.parametrize("text", SAME)
+def test_a_line_is_the_claim_that_a_function_makes(text):
+    assert without_text(grammar.parse(text)) == without_text(SAME[text])
+
+
+def test_a_claim_s_text_is_its_source_or_stands_before_a_colon():
+    source = "test_accuracy(dataset=csv:a.csv)  >  chance"
+    assert grammar.parse(source).text == "test_accuracy(dataset=csv:a.csv) > chance"
+    said = grammar.parse(f"Does it learn: at 3 > 2?: {source}")
+    assert said.text == "Does it learn: at 3 > 2?"
+    assert without_text(said) == without_text(grammar.parse(source))
+
+
+def test_a_study_takes_texts_and_keeps_fields():
+    text = "test_accuracy(depth=6) > chance"
+    claim = higher("by function", TEST, SIX, "chance")
+    study = Study(claims=[text, claim])
+    assert study.claims == (grammar.answer(text), claim)
+    assert [claim.main for claim in study.claims] == [True, False]
+    assert study == Study.from_dict(study.to_dict())
+
+
+MISTAKES = {
+    "best(depth=6) > 3": r"best\(COLUMN, TRIALS\)",
+    "at_epoch(test_loss, depth=6) > 3": r"'test_loss' is neither a number",
+    "at_epoch(3) > 3": r"at_epoch\(NUMBER, COLUMN, TRIALS\)",
+    "besst(test_loss, depth=6) > 3": "quantity 'besst'; did you mean 'best'",
+    "test_accuracy(dept=6) > 3": "'dept'; did you mean 'model.depth'",
+    "test_accuracy(activation=rleu) > 3": "'rleu' .* did you mean 'relu'",
+    "test_accuracy(depth=six) > 3": "'six' is not a whole number",
+    "test_accuracy(6) > 3": "'6' names no trials",
+    "test_accuracy(depth=6, model.depth=6) > 3": "model.depth is there twice",
+    "test_accuracy(depth=6,, batch_size=6) > 3": "empty place",
+    "test_accuracy(depth=6) >= 3": "here is '>='",
+    "test_accuracy(depth=6) > 3 > 4": "here is '>' and '>'",
+    "test_accuracy(depth=6 > 3": "here is none",
+    "test_accuracy('a > 3": "the quote ' does not close",
+    "test_accuracy(depth=6) == 3": "'within 0.01'",
+    "test_accuracy(depth=6) == 3 by 1": "'within 0.01'",
+    "test_accuracy(depth=6) > 3 within 1": "'by 0.01'",
+    "test_accuracy(depth=6) > 3 by": "needs a margin",
+    "test_accuracy(depth=6) > 1e999": "inf is not finite",
+    "test_accuracy(depth=6) == 3 within 0": "margin above 0",
+    "3 > 4": "'3' and '4' name no trials",
+    "test_accuracy(depth=6) > many": "'many' is neither a number",
+    "steps(depth=6) == 100 within 5 %": "'5 %' goes with accuracies",
+    "steps(depth=6) > test_loss(depth=6)": "right_quantity does not go with",
+    "test_accuracy(best of depth=6) > test_accuracy(depth=1)": "on both sides",
+    "": "here is none",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_is_named_in_one_line_that_quotes_the_claim(text):
+    with pytest.raises(ValueError, match=f"(?s)^claim .*{MISTAKES[text]}") as error:
+        grammar.parse(text)
+    assert "\n" not in str(error.value)
+    assert repr(text) in str(error.value)
+
+
+PIECES = [*SAME, *MISTAKES, *PATHS, *"()[]{}<>=%'\",:-+.\\\0é\n 0a", "best of", "by"]
+PIECES += ["within", "==", "chance", "1e999", "=" * 99, "(" * 200, "-" * 2000]
+
+
+@st.composite
+def broken(draw):
+    """Draws a claim with something in it that should not be there."""
+    text, piece = draw(st.sampled_from([*SAME])), draw(st.sampled_from(PIECES))
+    at = draw(st.integers(0, len(text)))
+    return text[:at] + piece + text[at:]
+
+
+@hypothesis.given(
+    st.text()
+    | st.text(string.printable)
+    | st.lists(st.sampled_from(PIECES)).map("".join)
+    | broken()
+)
+@hypothesis.settings(deadline=None, max_examples=300)
+def test_nothing_but_a_claim_or_a_refusal_comes_out(text):
+    try:
+        claim = grammar.parse(text)
+    except ValueError:
+        return
+    assert Claim(**vars(claim)) == claim
+
+
+def test_the_help_is_a_screen_and_its_examples_are_claims():
+    lines = grammar.HELP.splitlines()
+    assert len(lines) <= 23
+    assert max(map(len, lines)) <= 80
+    assert len({grammar.parse(line).relation for line in lines[1:4]}) == 3
