@@ -207,6 +207,9 @@ def test_three_claims_at_most_and_beside_a_comparison_after_the_best_trial():
     options = {"sweep": RATES[:2], "claims": claims}
     texts = said(spread((0.9, 0.95)), **options)
     assert [text[0] for text in texts[:4]] == ["1", "2", "3", "O"]
+    open_one = higher("open", "test_accuracy", FAST, 0.95, main=True)
+    texts = said(spread((0.9, 0.95)), sweep=RATES[:2], claims=[open_one, *claims[:2]])
+    assert [text[0] for text in texts[:3]] == ["1", "2", "N"]  # decided ones first
     texts = said(spread((0.9, 0.95)), fields={"compare_trials": "yes"}, **options)
     assert texts[0].startswith("Learning rate 0.7 does best")
     assert [text[0] for text in texts[1:4]] == ["1", "2", "3"]
