@@ -60,15 +60,17 @@ def sentences(findings: Findings) -> list[str]:
 def _first(findings: Findings, nothing: list[str]) -> list[str]:
     """Returns the answer to the question.
 
-    It is that of the claims that carry it. Where trials are compared, or none does, it
-    is which trial does best, and of two swept fields whether one's gain depends on the
-    other. A study without claims is asked what its first figure shows.
+    It is that of the claims that carry it. Where trials are compared, the question is
+    which, or no claim carries it, it is which trial does best, and of two swept fields
+    whether one's gain depends on the other. A study without claims is asked what its
+    first figure shows.
     """
     study = findings.results.study
     if seal.is_closed(study, findings.results.config["status"]):
         return ["The plan is sealed: test scores stay hidden until it is done."]
     claimed = effects.claimed(findings)
-    if claimed and not study.compares:
+    which = study.compares or effects.asks_which(study.question)
+    if claimed and not which:
         return claimed
     if nothing and not claimed:
         return nothing
@@ -268,6 +270,7 @@ def _best(findings: Findings) -> list[str]:
     if n < 3 <= results.study.num_seeds:
         spread += ": fewer than 3 seeds survive"
     number = f"{percentage(texts.mean_text(mean, high, low=low))} ({spread})"
+    why = no_interval(results)
     if len(results.trials) == 1 or (len(ran) == 1 and not gone):
         said = [f"Test accuracy is {number}."]
     else:
@@ -280,10 +283,8 @@ def _best(findings: Findings) -> list[str]:
             network = cast(int, findings.best_of(findings.networks))
             more += f", and {trial_name(results, network)} best of all networks"
         said = [f"{texts.capital(told)}{more}, with a test accuracy of {number}{same}."]
-        said += rest
-    if why := no_interval(results):
-        return [*said, why]
-    return said
+        said += [] if why else rest
+    return [*said, why] if why else said
 
 
 def percentage(mean: str) -> str:

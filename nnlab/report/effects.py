@@ -41,6 +41,15 @@ def asks_whether(question: str) -> bool:
     return bool(_WHETHER.match(question.strip()))
 
 
+def asks_which(question: str) -> bool:
+    """Whether a question wants one of the trials, by its first word.
+
+    >>> asks_which("Which rate helps?"), asks_which("What does dropout do?")
+    (True, False)
+    """
+    return question.strip().lower().startswith("which ")
+
+
 def is_share(quantity: Quantity) -> bool:
     """Whether a quantity is shown in percent."""
     plain = quantity.reduction in ("steps_to", "seconds")
