@@ -92,8 +92,8 @@ def against_sizes(findings: Findings) -> Sketch:
     notes.append(captions.error_scale(canvas))
     shown = [size.trial for size in compared]
     caption = (
-        f"{what}: a point is a trial, its line the 95 % interval, the ring marks the "
-        f"best by validation. {' '.join(dict.fromkeys(notes))} "
+        f"{what}: a point is a trial, its line the 95 % interval. "
+        f"{captions.rings(findings)} {' '.join(dict.fromkeys(notes))} "
         f"{captions.caption(findings, shown)}"
     )
     seen = captions.ends(findings, "test_accuracy", shown)

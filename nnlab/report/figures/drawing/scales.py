@@ -17,7 +17,7 @@ from nnlab.results import Results
 from nnlab.words.settings import words
 
 FAR = 0.25  # of the trials may lie outside of the axes if they are far from the others
-ROOM = 1.8  # about twice
+ROOM = 1.8  # times, nearly twice: less is not worth a trial that is not seen
 ROW_WRAP, ROW_LINES = 26, 3  # characters in a line of a row's label, and its lines
 ROW_LINE = 0.15  # inches
 Side = Literal["x", "y"]
