@@ -26,15 +26,7 @@ channels, batch norm, dropout and a cosine schedule.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import (
-    Claims,
-    about,
-    answering,
-    drop,
-    higher,
-    lower,
-    same_within,
-)
+from nnlab.study import claims as c
 
 GROUPS = ((*DATASETS, "cifar10"), SIZES)
 THREE, ONE, ABSOLUTE = "3 convolutions", "1 convolution", ", max |x|"
@@ -59,28 +51,30 @@ def get_config(arg: str = "") -> ConfigDict:
         config.model.update(batch_norm=True, dropout_rate=0.3)
     config.figures = ("curves", "gap", "final", "confusion", "gallery", "mistakes")
     config.figures += ("weights", "costs")
-    config.claims = answering(about(claims(dataset, size)), "better")
+    config.claims = c.answering(c.about(claims(dataset, size)), "better")
     config.notes = ("A negative that a pool picks becomes 0: the ReLU follows.",)
     config.notes += ("The fully connected network trains for more epochs.",)
     return config
 
 
-def claims(dataset: str, size: str) -> Claims:
+def claims(dataset: str, size: str) -> c.Claims:
     """What the lab report says of such data, and the pool that it did not try."""
     three, one = {"label": THREE}, {"label": ONE}
     for name, net in ((THREE, three), (ONE, one)):
-        yield higher(f"{name}: better than fully connected", TEST, net, DENSE)
+        yield c.higher(f"{name}: better than fully connected", TEST, net, DENSE)
         if dataset in ("digits", "mnist"):
-            yield higher(f"{name}: above 98 % on training images", TRAIN, net, 0.98)
-            yield higher(f"{name}: above 98 % on validation images", SCORE, net, 0.98)
+            yield c.higher(f"{name}: above 98 % on training images", TRAIN, net, 0.98)
+            yield c.higher(f"{name}: above 98 % on validation images", SCORE, net, 0.98)
         else:
-            yield lower(f"{name}: visible overfitting", drop(TRAIN), net, -0.01)
+            yield c.lower(f"{name}: visible overfitting", c.drop(TRAIN), net, -0.01)
     if dataset == "fashion_mnist":
-        yield same_within("Fully connected: 85 % in training", 0.02, TRAIN, DENSE, 0.85)
+        yield c.same_within(
+            "Fully connected: 85 % in training", 0.02, TRAIN, DENSE, 0.85
+        )
     for name, net in () if size == "full" else ((THREE, three), (ONE, one)):
         other = {"label": name + ABSOLUTE}
-        yield same_within(f"{name}: both pools are alike", 0.005, TEST, other, net)
-    yield higher("Three convolutions are better than one", TEST, three, one)
+        yield c.same_within(f"{name}: both pools are alike", 0.005, TEST, other, net)
+    yield c.higher("Three convolutions are better than one", TEST, three, one)
 
 
 def sweep(arg: str = "") -> Sweep:

@@ -23,20 +23,12 @@ large they are, and looked at the test sets one by one.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import (
-    SECONDS,
-    about,
-    answering,
-    drop,
-    higher,
-    lower,
-    same_within,
-)
+from nnlab.study import claims as c
 
 GROUPS = (DATASETS, SIZES)
 RATES, FULL_RATES = (0.1, 0.3), (0.03,)
 CNN, TEST = {"model.name": "cnn"}, "test_accuracy"
-MOVED, ROTATED = drop("test_moved_accuracy"), drop("test_rotated_accuracy")
+MOVED, ROTATED = c.drop("test_moved_accuracy"), c.drop("test_rotated_accuracy")
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -60,13 +52,13 @@ def get_config(arg: str = "") -> ConfigDict:
         than = f"than MLP {units}"
         text = f"The CNN and MLP {units} lose the same to rotation (within 2 points)"
         claims = (
-            higher(f"An epoch of the CNN takes longer {than}", SECONDS, CNN, mlp),
-            higher(f"The CNN is more accurate {than}", TEST, CNN, mlp, among="best"),
-            lower(f"Moving costs the CNN less {than}", MOVED, CNN, mlp, among="best"),
-            same_within(text, 0.02, ROTATED, CNN, mlp, among="best"),
+            c.higher(f"An epoch of the CNN takes longer {than}", c.SECONDS, CNN, mlp),
+            c.higher(f"The CNN is more accurate {than}", TEST, CNN, mlp, among="best"),
+            c.lower(f"Moving costs the CNN less {than}", MOVED, CNN, mlp, among="best"),
+            c.same_within(text, 0.02, ROTATED, CNN, mlp, among="best"),
         )
-        config.claims += tuple(about(claims))
-    config.claims = answering(config.claims, f"than MLP {_units(dataset)[1]}")
+        config.claims += tuple(c.about(claims))
+    config.claims = c.answering(config.claims, f"than MLP {_units(dataset)[1]}")
     each = "" if size == "full" else f", each at the better of {len(RATES)} rates"
     config.notes = (
         f"All networks see the same data for equally many epochs{each}. In the time of "

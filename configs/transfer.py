@@ -46,15 +46,7 @@ at rates 0.1, 0.01, 0.001 and 0.0001: scratch 0.475, 0.535, 0.45, 0.556; probing
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import Sweep, choose, sized
-from nnlab.study.claims import (
-    Claims,
-    about,
-    answering,
-    at_epoch,
-    final,
-    higher,
-    same_within,
-)
+from nnlab.study import claims as c
 
 GROUPS = (("digits", "mnist", "folder"), ("full", "smoke"))
 MODES = ("scratch", "probing", "tuning")
@@ -88,29 +80,29 @@ def get_config(arg: str = "") -> ConfigDict:
         config.transfer.num_epochs = 2
     config.figures = ("curves", "final", "extremes", "costs", "confusion", "gallery")
     config.figures += ("mistakes",)
-    config.claims = answering(about(claims(config.model.name)), "is better than")
+    config.claims = c.answering(c.about(claims(config.model.name)), "is better than")
     config.notes = (
         "All that are probed or tuned share a backbone, whose luck no interval holds.",
     )
     return config
 
 
-def claims(model: str) -> Claims:
+def claims(model: str) -> c.Claims:
     """Which rate each mode wants, and which mode is best, each at its best rate."""
     scratch, probing, tuning = MODES
     wanted = {scratch: (1e-4, 0.1), probing: (0.1, 1e-4), tuning: (1e-4, 0.1)}
-    ends = {"after one epoch": at_epoch(1.0, TEST), "at the end": final(TEST)}
+    ends = {"after one epoch": c.at_epoch(1.0, TEST), "at the end": c.final(TEST)}
     for when, quantity in ends.items():
         for mode, (good, bad) in wanted.items():
             text = f"{mode.capitalize()} is better at {good:g} than at {bad:g} {when}"
-            yield higher(text, quantity, trial(mode, good), trial(mode, bad))
+            yield c.higher(text, quantity, trial(mode, good), trial(mode, bad))
     best = {mode: {"transfer.mode": mode, "model.name": model} for mode in MODES}
     for one, other in ((tuning, scratch), (probing, scratch), (tuning, probing)):
         text = f"{one.capitalize()} is better than {other}, each at its best rate"
-        yield higher(text, TEST, best[one], best[other], among="best")
-    yield higher("Boosted trees learn by heart", "train_accuracy", TREES, 0.99)
+        yield c.higher(text, TEST, best[one], best[other], among="best")
+    yield c.higher("Boosted trees learn by heart", "train_accuracy", TREES, 0.99)
     text = "Tuning at its best rate ends like boosted trees"
-    yield same_within(text, 0.02, TEST, best[tuning], TREES, among="best")
+    yield c.same_within(text, 0.02, TEST, best[tuning], TREES, among="best")
 
 
 def sweep(arg: str = "") -> Sweep:

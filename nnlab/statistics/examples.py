@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from nnlab.statistics.intervals import MIN_SEEDS, mean_interval
 from nnlab.statistics.members import is_accuracy, reduce_members
 from nnlab.study import ORDER, RATIO, Quantity
 
+_TEST = Quantity(metric="test_accuracy")
 SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
 """What a significant difference would show again in: new seeds, and so on."""
 
@@ -25,8 +27,7 @@ class Answers:
 
     Attributes:
       of: the examples; answers of the same ones are paired.
-      values: (S, N): whether a network is right, how much less on moved images, or its
-        loss.
+      values: (S, N): whether a network is right, or its loss.
     """
 
     of: Hashable
@@ -36,24 +37,30 @@ class Answers:
 def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
     """Returns a quantity of a trial's final networks on every example.
 
-    None for all but final accuracies and losses on validation and test sets and drops
-    of accuracy, for runs that did not keep them, and where every seed has examples of
-    its own.
+    None for all but final accuracies and losses on validation and test sets, for runs
+    that did not keep them, and where every seed has examples of its own.
     """
     name, _, kind = quantity.metric.rpartition("_")
-    known = {"accuracy": ("final", "drop_from_test"), "loss": ("final",)}
-    if name not in SPLITS or quantity.reduction not in known.get(kind, ()):
+    if name not in SPLITS or kind not in ("accuracy", "loss"):
         return None
-    if ratio(results, trial, quantity):
+    if quantity.reduction != "final" or ratio(results, trial, quantity):
         return None
     found = (results.correct if kind == "accuracy" else results.losses)(trial, name)
-    drop = quantity.reduction == "drop_from_test"
-    test = results.correct(trial, "test") if drop else found
-    if found is None or test is None:
+    if found is None:
         return None
-    values = np.subtract(test, found, dtype=np.int8) if drop else found
     part = "validation" if name == "validation" else "test"
-    return Answers((results.dataset(trial)["digest"], part, found.shape[1]), values)
+    return Answers((results.dataset(trial)["digest"], part, found.shape[1]), found)
+
+
+def _terms(quantity: Quantity) -> list[tuple[int, Quantity]]:
+    """Returns the final values that a quantity adds or subtracts: of a drop, two.
+
+    Moved images are those of the test set, so that their drop is paired by example;
+    validation images are others.
+    """
+    if quantity.reduction != "drop_from_test":
+        return [(1, quantity)]
+    return [(1, _TEST), (-1, Quantity(metric=quantity.metric))]
 
 
 def ratio(results: Results, trial: int, quantity: Quantity) -> float:
@@ -132,23 +139,23 @@ def _widened(
         return limited(resampled(differences, max(ratios))), DATA
     there = ~np.isnan(differences)
     parts: dict[Hashable, np.ndarray] = {}
-    for sign, run, (quantity, of) in zip((1, -1), runs, means):
-        for trial in of:
-            found = answers(run, trial, quantity)
+    for side, run, (quantity, of) in zip((1, -1), runs, means):
+        for trial, (sign, term) in itertools.product(of, _terms(quantity)):
+            found = answers(run, trial, term)
             if found is None:
                 return effect, SEEDS
             values = found.values[: len(there)][there]
-            share = (_log_means(values) if is_ratio else values) * (sign / len(of))
+            weight = side * sign / len(of)
+            share = (_log_means(values) if is_ratio else values) * weight
             parts[found.of] = parts.get(found.of, 0.0) + share
+    first, *others = parts.values()
     if len(means) > 1:
-        return limited(crossed(*parts.values())), EXAMPLES
-    (values,) = parts.values() if len(parts) == 1 else (None,)
-    if values is None:  # trials on several data sets against one number
-        return effect, SEEDS
-    if quantity.reduction == "final" and is_accuracy(quantity.metric):
-        return crossed_share(values, number), EXAMPLES
-    values = values - (np.log(number) if is_ratio else number)
-    return limited(crossed(values)), EXAMPLES
+        return limited(crossed(first, *others)), EXAMPLES
+    is_final = not others and quantity.reduction == "final"
+    if is_final and is_accuracy(quantity.metric):
+        return crossed_share(first, number), EXAMPLES
+    first = first - (np.log(number) if is_ratio else number)
+    return limited(crossed(first, *others)), EXAMPLES
 
 
 def _log_means(values: np.ndarray) -> np.ndarray:

@@ -40,7 +40,8 @@ def needs(findings: Findings, power: float = POWER) -> list[Need]:
 
     The effect that a claim is about is its margin, or a larger one that the pilot
     shows: the end of its 95 % interval that is nearer to 0. Without a margin, where the
-    interval contains 0, it is what was measured. "same" is planned for no difference.
+    interval contains 0, it is what was measured. "same" is planned for no difference,
+    or, where the pilot's interval lies beyond the margin, for how far it does.
     Holm's factors are those of the pilot. Exact tests are planned for seeds that end
     like those of the pilot.
     """
@@ -56,7 +57,7 @@ def _need(results: Results, draft: verdicts.Draft, step: float, power: float) ->
     need = Need(claim, tuple(sorted(trials)))
     if effect is None or math.isnan(step):
         return dataclasses.replace(need, reason=draft.verdict.reason)
-    if claim.relation == "same":
+    if claim.relation == "same" and not _beyond(claim, effect):
         # Both one-sided tests at 5 % must reject.
         power, step = (1 + power) / 2, step / 2
     seeds, examples = to_decide(
@@ -70,10 +71,17 @@ def _need(results: Results, draft: verdicts.Draft, step: float, power: float) ->
 def _about(claim: Claim, effect: Effect) -> float:
     """Returns the effect that a claim is about, on the scale of its test."""
     if claim.relation == "same":
-        return claim.margin
+        low, high = verdicts.same_ends(claim, effect.scale)
+        return _beyond(claim, effect) or min(-low, high)
     least = abs(verdicts.bound(claim, effect.scale))
     near = max(effect.low, -effect.high, 0.0)
     return max(least, near) or abs(effect.mean)
+
+
+def _beyond(claim: Claim, effect: Effect) -> float:
+    """Returns how far the pilot's interval lies beyond what counts as the same."""
+    low, high = verdicts.same_ends(claim, effect.scale)
+    return float(np.nanmax([effect.low - high, low - effect.high, 0.0]))
 
 
 def seeds_of_trials(found: Sequence[Need], trials: int) -> np.ndarray:

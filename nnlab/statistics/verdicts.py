@@ -661,10 +661,7 @@ def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
 def lean(claim: Claim, effect: Effect) -> tuple[float, str]:
     """Returns the p-value of the likelier direction, and the verdict it would give."""
     if claim.relation == "same":
-        low, high = -claim.margin, claim.margin
-        if effect.scale != DIFFERENCE:  # about a number, so its ends have logarithms
-            share = claim.margin / cast(float, claim.right)
-            low, high = math.log(max(1 - share, sys.float_info.min)), math.log1p(share)
+        low, high = same_ends(claim, effect.scale)
         inside = np.maximum(effect.tail(1, low), effect.tail(-1, high))
         outside = 2 * np.minimum(effect.tail(1, high), effect.tail(-1, low))
         if outside < inside:
@@ -676,6 +673,14 @@ def lean(claim: Claim, effect: Effect) -> tuple[float, str]:
     claimed, opposite = effect.tail(sign, 0.0), effect.tail(-sign, other)
     p = float(np.minimum(2 * np.minimum(claimed, opposite), 1.0))
     return p, SUPPORTED if claimed < opposite else CONTRADICTED
+
+
+def same_ends(claim: Claim, scale: str) -> tuple[float, float]:
+    """Returns the effects between which both sides count as the same."""
+    if scale == DIFFERENCE:
+        return -claim.margin, claim.margin
+    share = claim.margin / cast(float, claim.right)  # a number, so ends have logarithms
+    return math.log(max(1 - share, sys.float_info.min)), math.log1p(share)
 
 
 def _lean_different(effect: Effect, margin: float) -> tuple[float, str]:
