@@ -37,8 +37,8 @@ def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
     """Returns a quantity of a trial's final networks on every example.
 
     None for all but final accuracies and losses on validation and test sets and drops
-    of accuracy, for runs that did not keep them, and where every seed has examples of
-    its own.
+    of accuracy between test sets, whose examples are the same, for runs that did not
+    keep them, and where every seed has examples of its own.
     """
     name, _, kind = quantity.metric.rpartition("_")
     known = {"accuracy": ("final", "drop_from_test"), "loss": ("final",)}
@@ -49,7 +49,7 @@ def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
     found = (results.correct if kind == "accuracy" else results.losses)(trial, name)
     drop = quantity.reduction == "drop_from_test"
     test = results.correct(trial, "test") if drop else found
-    if found is None or test is None:
+    if found is None or test is None or (drop and name == "validation"):
         return None
     values = np.subtract(test, found, dtype=np.int8) if drop else found
     part = "validation" if name == "validation" else "test"
