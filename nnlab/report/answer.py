@@ -281,7 +281,8 @@ def _best(findings: Findings) -> list[str]:
         same, more, rest = _others(findings, ran)
         if best not in findings.networks:
             network = cast(int, findings.best_of(findings.networks))
-            more += f", and {trial_name(results, network)} best of all networks"
+            name, level = trial_name(results, network), _levels(findings, [network])
+            same += f"; of the networks {name} {level} is best"
         said = [f"{texts.capital(told)}{more}, with a test accuracy of {number}{same}."]
         said += [] if why else rest
     return [*said, why] if why else said

@@ -125,7 +125,7 @@ def test_beside_a_baseline_the_best_network_is_named():
     found = Findings(synthetic.beside_trees(0.7, 0.8, trees=0.9))
     first = answer.sentences(found)[0]
     assert first.startswith("Trial t does best")
-    assert "and 1 best of all networks" in first
+    assert "; of the networks 1 (80.0 %) is best" in first
 
 
 # The answer: nothing is learnt.

@@ -111,6 +111,16 @@ def test_all_else_speaks_of_seeds_alone(quantity):
     assert verdict.p_seeds == verdict.p_holm
 
 
+def test_a_drop_to_other_examples_speaks_of_seeds_alone():
+    correct = _drawn(0.9, 0.8)
+    correct["validation"] = correct["validation"][:, :, :200]
+    drop = Quantity(metric="validation_accuracy", reduction="drop_from_test")
+    (verdict,) = _found(correct, _claim(drop)).verdicts
+    values = [correct[name].mean(axis=2) for name in ("test", "validation")]
+    assert verdict.effect == pytest.approx(np.subtract(*values).mean(axis=1) @ [1, -1])
+    assert verdict.over == "seeds"
+
+
 def test_without_answers_it_is_seeds_alone_as_that_p_beside_it():
     found = _found(_drawn(0.9, 0.88, 0.86), _claim())
     bare = Findings(dataclasses.replace(found.results, each=None))
