@@ -68,9 +68,7 @@ def claims(dataset: str, size: str) -> c.Claims:
         else:
             yield c.lower(f"{name}: visible overfitting", c.drop(TRAIN), net, -0.01)
     if dataset == "fashion_mnist":
-        yield c.same_within(
-            "Fully connected: 85 % in training", 0.02, TRAIN, DENSE, 0.85
-        )
+        yield c.same_within("Fully connected: 85 % seen", 0.02, TRAIN, DENSE, 0.85)
     for name, net in () if size == "full" else ((THREE, three), (ONE, one)):
         other = {"label": name + ABSOLUTE}
         yield c.same_within(f"{name}: both pools are alike", 0.005, TEST, other, net)

@@ -66,16 +66,15 @@ def get_config(arg: str = "") -> ConfigDict:
     config.update(dataset="map", batch_size=256, num_epochs=100, num_seeds=12)
     config.model.update(batch_norm=True, tree_depths=(6, 9))
     config.optimizer.update(name="adam", learning_rate=0.001)
-    config.figures = ("curves", "sizes", "extremes", "regions", "noise", "final")
-    config.compare_trials = "yes"
-    claims = GRID_CLAIMS if kind == "grid" else c.answering(CLAIMS, " helps")
-    config.claims = tuple(c.about(claims))
+    figures = ("curves", "sizes", "extremes", "regions", "noise", "final", "costs")
+    config.claims = tuple(c.about(GRID_CLAIMS if kind == "grid" else CLAIMS))
     if kind == "grid":
-        config.update(num_epochs=30, num_seeds=10, figures=("map", "sizes"))
+        config.update(num_epochs=30, num_seeds=10, compare_trials="yes")
+        config.figures = ("map", "sizes", "costs")
     else:
-        config.eval_every_epochs = 2.0
+        config.update(eval_every_epochs=2.0, figures=figures)
+        config.claims = c.answering(config.claims, " helps")
         config.notes = ("The lab report says both that width hurts and that it helps.",)
-    config.figures += ("costs",)
     config.update(sized(size, smoke={"train_size": 2_000, "num_epochs": 2}))
     if size == "smoke":
         config.model.num_trees = 10
