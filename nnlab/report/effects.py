@@ -128,6 +128,15 @@ def is_opposite(verdict: Verdict) -> bool:
     return verdict.high < none if relation == "greater" else verdict.low > none
 
 
+def is_small(verdict: Verdict) -> bool:
+    """Whether a difference is significantly smaller than the claim's margin."""
+    margin = verdict.claim.margin
+    ends = (verdict.low, verdict.high)
+    if verdict.scale == RATIO:
+        margin, ends = math.log1p(margin), (math.log(ends[0]), math.log(ends[1]))
+    return max(map(abs, ends)) < margin
+
+
 def margin_text(claim: Claim, unit: str = "") -> str:
     """Returns a claim's margin in words: "0.5 points", "25 %", "300 updates"."""
     if is_share(claim.quantity):

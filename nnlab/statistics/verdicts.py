@@ -133,6 +133,7 @@ class Draft:
       together: likewise, for all claims and trials of the study at once; infinity if
         it is not known.
       share: of its networks that one side lost more than the other.
+      own: p-values of the claim itself, whatever its margin, and over seeds alone.
     """
 
     verdict: Verdict
@@ -141,6 +142,7 @@ class Draft:
     least: float = 0.0
     together: float = math.inf
     share: float = 0.0
+    own: tuple[float, float] = (math.nan, math.nan)
 
 
 def judge(findings: "Findings") -> tuple[Verdict, ...]:
@@ -231,8 +233,16 @@ def _adjusted(
 def _settle(
     draft: Draft, p_holm: float, p_seeds: float, step: float, first: int
 ) -> Verdict:
-    """Decides; p is multiplied by `step`, and by `first` if it is the smallest."""
-    found = draft.verdict
+    """Decides; p is multiplied by `step`, and by `first` if it is the smallest.
+
+    What is significantly there is supported, even if it is significantly smaller than
+    the margin.
+    """
+    found, factor = draft.verdict, draft.searched * step
+    own, alone = (factor * max(p, draft.least) for p in draft.own)
+    if found.verdict == CONTRADICTED and own <= 1 - LEVEL:
+        found = dataclasses.replace(found, verdict=SUPPORTED, p=draft.own[0])
+        p_holm, p_seeds = own, min(alone, 1.0)
     verdict, reason = found.verdict, found.reason
     if verdict != NOT_TESTED and not p_holm <= 1 - LEVEL:
         verdict = NOT_TESTABLE if math.isnan(p_holm) else NOT_SIGNIFICANT
@@ -241,13 +251,12 @@ def _settle(
         reason += f"; {seeds} seeds that part like these would be significant"
     low = high = np.nan
     if draft.effect:
-        factor = draft.searched * step
         other = bound(found.claim, draft.effect.scale)
         ends = adjusted_interval(draft.effect, factor, p_holm, other)
         low, high = (_shown(end, draft.effect.scale) for end in ends)
     more: dict[str, Any] = {}
     if draft.effect and verdict == NOT_SIGNIFICANT:
-        more = _remedy(draft.effect, found.claim, draft.searched * step)
+        more = _remedy(draft.effect, found.claim, factor)
     return dataclasses.replace(
         found,
         **more,
@@ -476,6 +485,7 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
         )
     p, leaning = lean(claim, effect)
     p_seeds, _ = lean(claim, plain)
+    own = _own_p(claim, effect), _own_p(claim, plain)
     if counts and counts["least"] >= p:
         notes.append("so many stay at chance that their counts decide")
     untested = ""
@@ -489,9 +499,11 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
         notes.append(effect.exact)
     if untested:
         p = p_seeds = np.nan
+        own = np.nan, np.nan
         notes.append(untested)
     facts |= {"left_out": left_out, "p_seeds": p_seeds, "over": over}
-    return _draft(claim, leaning, "; ".join(notes), effect, p, counts, **facts)
+    draft = _draft(claim, leaning, "; ".join(notes), effect, p, counts, **facts)
+    return dataclasses.replace(draft, own=own)
 
 
 def _scale(claim: Claim, values: Sequence[np.ndarray], censored: bool = False) -> str:
@@ -655,7 +667,8 @@ def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
     reason = "" if p == p else f"fewer than {MIN_SEEDS} segments, or no spread"
     facts: dict[str, Any] = {"unit": unit, "p_seeds": p}
     facts |= {"left": _shown(left, scale), "right": _shown(right, scale)}
-    return _draft(claim, leaning, reason, effect, p, **facts)
+    draft = _draft(claim, leaning, reason, effect, p, **facts)
+    return dataclasses.replace(draft, own=(_own_p(claim, effect),) * 2)
 
 
 def lean(claim: Claim, effect: Effect) -> tuple[float, str]:
@@ -673,6 +686,15 @@ def lean(claim: Claim, effect: Effect) -> tuple[float, str]:
     claimed, opposite = effect.tail(sign, 0.0), effect.tail(-sign, other)
     p = float(np.minimum(2 * np.minimum(claimed, opposite), 1.0))
     return p, SUPPORTED if claimed < opposite else CONTRADICTED
+
+
+def _own_p(claim: Claim, effect: Effect) -> float:
+    """Returns the two-sided p-value of the claim without its margin; NaN of "same"."""
+    if claim.relation == "same":
+        return math.nan
+    if claim.relation == "different":
+        return two_sided(effect)
+    return float(np.minimum(2 * effect.tail(_sign(claim), 0.0), 1.0))
 
 
 def same_ends(claim: Claim, scale: str) -> tuple[float, float]:

@@ -456,6 +456,18 @@ def test_a_claim_with_a_margin_is_contradicted_by_a_smaller_difference(shift, ve
     assert (one.high < 0.02) == (verdict == "contradicted")
 
 
+def test_what_is_there_is_supported_even_if_it_is_smaller_than_the_margin():
+    noise = 0.002 * np.random.default_rng(12).normal(size=(2, 8))
+    accuracy = 0.9 + noise - noise.mean(axis=1, keepdims=True)
+    accuracy[0] += 0.01
+    claims = [_claim(margin=0.1), _claim(relation="different", margin=0.1)]
+    for found in _verdicts(accuracy, *claims):
+        test = stats.ttest_rel(accuracy[0], accuracy[1])
+        assert (found.verdict, found.p) == ("supported", pytest.approx(test.pvalue))
+        assert found.p <= found.p_holm <= 2 * found.p
+        assert 0 < found.low < found.high < 0.1
+
+
 def test_a_margin_of_what_is_compared_by_ratios_is_a_share():
     times = _reaching([6, 7, 6, 8, 7, 6, 7, 8], [7, 7, 6, 8, 7, 6, 7, 8])
     claims = [_claim(TO_90, relation="less", margin=m) for m in (0.05, 0.5)]
