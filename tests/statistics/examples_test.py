@@ -111,14 +111,20 @@ def test_all_else_speaks_of_seeds_alone(quantity):
     assert verdict.p_seeds == verdict.p_holm
 
 
-def test_a_drop_to_other_examples_speaks_of_seeds_alone():
+@pytest.mark.parametrize("right", [OTHER, 0.01])
+def test_a_drop_to_other_examples_crosses_both_sets(right):
     correct = _drawn(0.9, 0.8)
     correct["validation"] = correct["validation"][:, :, :200]
     drop = Quantity(metric="validation_accuracy", reduction="drop_from_test")
-    (verdict,) = _found(correct, _claim(drop)).verdicts
-    values = [correct[name].mean(axis=2) for name in ("test", "validation")]
-    assert verdict.effect == pytest.approx(np.subtract(*values).mean(axis=1) @ [1, -1])
-    assert verdict.over == "seeds"
+    (verdict,) = _found(correct, _claim(drop, right=right)).verdicts
+    test, other = (correct[name] * 1.0 for name in ("test", "validation"))
+    if right is OTHER:
+        effect = crossed.crossed(test[0] - test[1], other[1] - other[0])
+    else:
+        effect = crossed.crossed(test[0] - right, -other[0])
+    assert verdict.over == examples.EXAMPLES
+    assert verdict.effect == pytest.approx(effect.mean)
+    assert verdict.p == pytest.approx(effects.two_sided(effect))
 
 
 def test_without_answers_it_is_seeds_alone_as_that_p_beside_it():
