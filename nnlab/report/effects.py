@@ -102,8 +102,9 @@ def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
         if is_opposite(verdict):
             opposite = f"the opposite of “{text}” holds{shown}."
             return f"No, {opposite}" if whether else numbers.capital(opposite)
-        below = "above" if claim.relation == "same" else "below"
-        why = f"the difference is surely {below} {margin_text(claim, verdict.unit)}"
+        why = f"surely not by {margin_text(claim, verdict.unit)}"
+        if claim.relation == "same":
+            why = f"the difference is surely above {margin_text(claim, verdict.unit)}"
         return f"{'No: ' * whether}“{text}” does not hold, {why}{shown}."
     if verdict.verdict == NOT_SIGNIFICANT:
         seeds = verdict.enough_seeds
