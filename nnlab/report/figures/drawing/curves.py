@@ -304,7 +304,9 @@ def draw_curve(
     look: style.Look = {"linewidth": 1.7 if line == "-" else 1.2, "zorder": 3}
     look["linestyle"] = "--" if curve.running else line
     if x.size <= 2:
-        look |= {"marker": "o", "markersize": 4, "clip_on": False}
+        bottom, top = ax.get_ylim()
+        beyond = bool(((mean < bottom) | (mean > top)).any())
+        look |= {"marker": "o", "markersize": 4, "clip_on": beyond}
     ax.plot(x, mean, color=color, **look)
     if ends:
         _draw_ends(ax, curve, x, mean, color)
