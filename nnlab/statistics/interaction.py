@@ -22,6 +22,7 @@ from nnlab.statistics.effects import (
     holm_steps,
     is_enough,
     paired,
+    scaled,
     two_sided,
 )
 from nnlab.statistics.examples import SEEDS, widened
@@ -169,14 +170,7 @@ def _difference(
     half = ((d - c) - (b - a)) / 2
     sides = [(_TEST, (four[3], four[0])), (_TEST, (four[2], four[1]))]
     found, over = widened(paired(half), half, sides, results)
-    effect = dataclasses.replace(
-        found,
-        mean=2 * found.mean,
-        low=2 * found.low,
-        high=2 * found.high,
-        tail=lambda sign, bound: found.tail(sign, bound / 2),
-        values=None,
-    )
+    effect = scaled(found, 2.0)
     if not results.study.compares or not is_enough(effect, seeds):
         return effect, over, np.nan
     lost = [np.nansum(findings.reduced(t, AT_CHANCE)[:seeds]) for t in four]
