@@ -42,7 +42,11 @@ def get_config(arg: str = "") -> ConfigDict:
     claims = (
         slower(f"32 units are slower than 64, to {goal:.0%}", goal, FEW, USUAL),
         lower("32 units are less accurate than 64", "test_accuracy", FEW, USUAL),
-        faster(f"128 units are faster than 64, to {goal:.0%}", goal, MANY, USUAL),
+        faster(
+            f"128 units are faster than 64, to {goal:.0%}",
+            *(goal, MANY, USUAL),
+            otherwise=f"128 units are no faster than 64, to {goal:.0%}",
+        ),
         same_within("128 are as accurate as 64", 0.005, "test_accuracy", MANY, USUAL),
     )
     main = "32 units are less", "128 units are faster", "128 are as"

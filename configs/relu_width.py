@@ -34,8 +34,16 @@ CLAIMS = (
     lower("10 ReLU units are worse than 100", TEST, TEN, HUNDRED),
     lower("The ReLU is to blame: 10 units are better without it", TEST, TEN, LINEAR),
     higher("At rate 3 more networks end at chance than at 0.1", AT_CHANCE, HIGH, TEN),
-    lower("Less than half of 10 ReLU units are active", ACTIVE, TEN, 0.5),
-    lower("Less than half of 100 ReLU units are active", ACTIVE, HUNDRED, 0.5),
+    lower(
+        "Less than half of 10 ReLU units are active",
+        *(ACTIVE, TEN, 0.5),
+        otherwise="More than half of 10 ReLU units are active",
+    ),
+    lower(
+        "Less than half of 100 ReLU units are active",
+        *(ACTIVE, HUNDRED, 0.5),
+        otherwise="More than half of 100 ReLU units are active",
+    ),
 )
 
 

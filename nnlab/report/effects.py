@@ -99,6 +99,8 @@ def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
         yes = "Yes: " if whether and claim.relation != "same" else ""
         return f"{yes}{text}{shown}."
     if verdict.verdict == CONTRADICTED:
+        if claim.otherwise:
+            return f"{'No: ' * whether}{claim.otherwise.rstrip(' .')}{shown}."
         if is_opposite(verdict):
             opposite = f"the opposite of “{text}” holds{shown}."
             return f"No, {opposite}" if whether else numbers.capital(opposite)

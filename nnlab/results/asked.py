@@ -84,7 +84,8 @@ def _read(
 
 
 def _is_same(one: Claim, other: Claim) -> bool:
-    return dataclasses.replace(one, text=other.text, main=other.main) == other
+    said = {name: getattr(other, name) for name in ("text", "main", "otherwise")}
+    return dataclasses.replace(one, **said) == other
 
 
 def _check(claim: Claim, trials: Sequence[Trial], columns: Collection[str]) -> None:

@@ -119,6 +119,7 @@ class Claim(Checked):
         difference, left minus right, with that of these two (an interaction). Of what
         is compared as a ratio, the ratios.
       main: whether it answers the study's question: the report opens with it.
+      otherwise: what holds where the claim is contradicted, in words.
     """
 
     text: str
@@ -130,6 +131,7 @@ class Claim(Checked):
     relation: str = field("greater", choices=RELATIONS)
     margin: float = field(0.0, minimum=0.0)
     main: bool = field(False, later=True)
+    otherwise: str = field("", later=True)
     beside: tuple[dict[str, Any], ...] = field((), later=True)
 
     def __post_init__(self) -> None:
@@ -240,8 +242,8 @@ def higher(
       left: the trials meant, such as ``{"batch_size": 6}``.
       right: likewise, or a number, or "chance".
       more: further fields of `Claim`: ``among="best"`` where each side's trial is
-        chosen by validation, `right_quantity`, or ``main=True`` where it answers the
-        study's question.
+        chosen by validation, `right_quantity`, ``main=True`` where it answers the
+        study's question, or `otherwise`.
 
     Raises:
       ValueError: a bad field; says of which claim.

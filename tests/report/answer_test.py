@@ -174,6 +174,9 @@ def claimed(gain, *, question="Is 0.7 better?", make=higher, seeds=8, **more):
         (0.05, {"question": "Which rate is better?"}, "0.7 is better;"),
         (-0.05, {}, "No, the opposite of “0.7 is better” holds;"),
         (-0.05, {"question": "How is 0.7?"}, "The opposite of “0.7 is better” holds;"),
+        (-0.05, {"otherwise": "0.7 is no better"}, "No: 0.7 is no better;"),
+        (0.0, {"otherwise": "0.7 is no better", "margin": 0.2}, "No: 0.7 is no better"),
+        (0.0, {"margin": 0.2}, "No: “0.7 is better” does not hold"),
         (-0.05, {"make": lower}, "Yes: 0.7 is better;"),
         (0.0, {}, "Not decided: 0.7 is better;"),
         (0.05, {"seeds": 2}, "Not testable: 0.7 is better;"),
@@ -185,7 +188,8 @@ def test_a_main_claim_is_answered_first_with_its_effect(gain, options, start):
     first, verdict = claimed(gain, **options)
     assert first.startswith(start)
     ends = [100 * verdict.left, 100 * verdict.right, 100 * abs(verdict.effect)]
-    numbers = [float(text) for text in re.findall(r"\d+\.\d+", first.split(";")[1])]
+    told = first.replace("0.7 is", "").split(";")[1]  # its words hold a number
+    numbers = [float(text) for text in re.findall(r"\d+\.\d+", told)]
     for end in ends:
         assert min(abs(number - end) for number in numbers) < 0.06
     assert f"n = {verdict.n}" in first
