@@ -146,7 +146,7 @@ def read(
         )
     if not path.is_file():
         raise absent(path, "table", "file")
-    csv.field_size_limit(_LONGEST_LINE)  # 131,072 characters by default
+    before = csv.field_size_limit(_LONGEST_LINE)  # 131,072 characters by default
     try:
         with reading(path):
             layout = _layout(path, one_line(label), [one_line(one) for one in ignore])
@@ -156,6 +156,8 @@ def read(
             return cache.kept(entry, lambda: _read(layout, name, missing), name=name)
     except UnicodeDecodeError as error:
         raise ValueError(_undecodable(path)) from error
+    finally:
+        csv.field_size_limit(before)  # of the whole process, where others read, too
 
 
 # How the file is laid out.
