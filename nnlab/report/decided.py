@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 from nnlab.machine.files import write_atomic
+from nnlab.report.effects import remark
 from nnlab.report.sections import effect_text
 from nnlab.results import seal
 from nnlab.statistics.examples import SEEDS
@@ -70,5 +71,6 @@ def facts(verdict: Verdict) -> list[str]:
         effect_text(verdict): math.isfinite(verdict.effect),
         f"n = {verdict.n} {over}": verdict.n > 0,
         f"p {p}" if p.startswith("<") else f"p = {p}": math.isfinite(verdict.p_holm),
+        remark(verdict): bool(remark(verdict)),
     }
     return [text for text, is_known in known.items() if is_known]

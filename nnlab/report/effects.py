@@ -140,6 +140,18 @@ def is_small(verdict: Verdict) -> bool:
     return max(map(abs, ends)) < margin
 
 
+def remark(verdict: Verdict) -> str:
+    """Says how a claim's margin decided, or that the difference is smaller; or ""."""
+    claim = verdict.claim
+    if claim.relation == "same" or not claim.margin:
+        return ""
+    if verdict.verdict == CONTRADICTED and not is_opposite(verdict):
+        return f"the difference is significantly smaller than {margin_text(claim)}"
+    if verdict.verdict == SUPPORTED and is_small(verdict):
+        return f"but by significantly less than {margin_text(claim)}"
+    return ""
+
+
 def margin_text(claim: Claim, unit: str = "") -> str:
     """Returns a claim's margin in words: "0.5 points", "25 %", "300 updates"."""
     if is_share(claim.quantity):

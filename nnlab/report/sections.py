@@ -12,14 +12,7 @@ import jinja2
 import numpy as np
 
 from nnlab.report import answer
-from nnlab.report.effects import (
-    digits,
-    gain,
-    is_opposite,
-    is_share,
-    is_small,
-    margin_text,
-)
+from nnlab.report.effects import digits, gain, is_share, margin_text, remark
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
@@ -29,7 +22,7 @@ from nnlab.statistics.examples import DATA, SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import Comparison, num_families
-from nnlab.statistics.verdicts import CONTRADICTED, SUPPORTED, Verdict, matching
+from nnlab.statistics.verdicts import Verdict, matching
 from nnlab.study import DIFFERENCE, RATIO, SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
 from nnlab.words.settings import words
@@ -234,11 +227,7 @@ def effect_text(verdict: Verdict) -> str:
 
 def _remedy(verdict: Verdict) -> Iterator[str]:
     """Says how a margin decided, or what a claim that is open would have shown."""
-    least = _least(verdict.claim)
-    if verdict.verdict == CONTRADICTED and least and not is_opposite(verdict):
-        yield f"the difference is significantly smaller than {least}"
-    if verdict.verdict == SUPPORTED and least and is_small(verdict):
-        yield f"but by significantly less than {least}"
+    yield from filter(None, [remark(verdict)])
     if math.isfinite(verdict.detectable):
         share = is_share(verdict.claim.quantity)
         factor, unit = (100, "points") if share else (1, verdict.unit)

@@ -12,6 +12,8 @@ from nnlab.study import Claim, Study, Trial, grammar
 from nnlab.study.fitting import meant
 from nnlab.words.spelling import nearest
 
+KEYS = ("trial", "seed", "step", "epoch", "examples")
+"""Columns of the curves that say of what a row is."""
 _BY_LAYER = re.compile(r"(last_)?grad_norm_\w+|\w+_active_share")
 """Columns whose names hold those of layers."""
 
@@ -32,7 +34,9 @@ def of_study(
     metrics = ("loss", "accuracy", *study.own.metrics, *own_metrics)
     measured = [f"{split}_{metric}" for split in sets for metric in metrics]
     trials = () if study.search.space else study.trials()
-    found = _read(texts, study.claims, trials, (*CURVES, *measured))
+    columns = [name for name in CURVES if name not in KEYS]
+    columns += [name for name in measured if name not in columns]
+    found = _read(texts, study.claims, trials, columns, layers=True)
     return [dataclasses.replace(claim, main=True) for claim in found]
 
 
@@ -72,12 +76,13 @@ def _read(
     known: Sequence[Claim],
     trials: Sequence[Trial],
     columns: Collection[str],
+    layers: bool = False,
 ) -> list[Claim]:
     """Reads and checks claims; of one that is known, in any words, the known one."""
     found: list[Claim] = []
     for text in texts:
         claim = grammar.parse(text)
-        _check(claim, trials, columns)
+        _check(claim, trials, columns, layers)
         if not any(_is_same(c, claim) for c in found):
             found.append(next((c for c in known if _is_same(c, claim)), claim))
     return found
@@ -88,12 +93,18 @@ def _is_same(one: Claim, other: Claim) -> bool:
     return dataclasses.replace(one, **said) == other
 
 
-def _check(claim: Claim, trials: Sequence[Trial], columns: Collection[str]) -> None:
-    """Refuses a claim about trials, where these are known, or columns not there."""
+def _check(
+    claim: Claim, trials: Sequence[Trial], columns: Collection[str], layers: bool
+) -> None:
+    """Refuses a claim about trials, where these are known, or columns not there.
+
+    With `layers` there are columns of layers beside.
+    """
     where = f"claim {claim.text!r}: "
     for quantity in filter(None, (claim.quantity, claim.right_quantity)):
         name = quantity.metric
-        if name and name not in columns and not _BY_LAYER.fullmatch(name):
+        by_layer = layers and _BY_LAYER.fullmatch(name)
+        if name and name not in columns and not by_layer:
             hint = nearest(name, (*columns, *grammar.QUANTITIES))
             raise ValueError(f"{where}unknown column {name!r}{hint}")
     for side in claim.sides:

@@ -51,7 +51,7 @@ SUPPORTED, CONTRADICTED, NOT_SIGNIFICANT, NOT_TESTABLE, NOT_TESTED = VERDICTS = 
     "not testable",
     "not tested in this run",
 )
-LEVELS = ("final", "best", "at_epoch")
+LEVELS = ("final", "best", "at_epoch", "at_step")
 """Reductions of an accuracy that are accuracies."""
 
 
@@ -517,8 +517,9 @@ def _scale(claim: Claim, values: Sequence[np.ndarray], censored: bool = False) -
     margin = claim.relation == "same" and isinstance(claim.right, Mapping)
     if margin or any(of.scale != RATIO for of in sides) or (known < 0).any():
         return DIFFERENCE
-    no_log = censored or ((known == 0) | np.isinf(known)).any()
-    return ORDER if no_log else RATIO
+    if not censored and not ((known == 0) | np.isinf(known)).any():
+        return RATIO
+    return DIFFERENCE if claim.relation == "same" else ORDER
 
 
 def _differences(

@@ -79,6 +79,12 @@ class Quantity(Checked):
             raise FieldError("reduction", f"={self.reduction!r} needs metric")
 
     @property
+    def kind(self) -> str:
+        """What it is measured in: "accuracy", "loss" and so on; "" without a column."""
+        is_norm = self.metric.startswith(_NORMS)
+        return "grad_norm" if is_norm else self.metric.rpartition("_")[2]
+
+    @property
     def scale(self) -> str:
         """`RATIO` for what is positive and spreads over factors, else `DIFFERENCE`.
 
@@ -255,7 +261,22 @@ def higher(
     what = final(quantity) if isinstance(quantity, str) else quantity
     fields = {"text": text, "quantity": what, "left": left, "right": right, **more}
     claim: Claim = from_mapping(Claim, fields, f"claim {text!r}")
+    if problem := _nonsense(claim):
+        raise ValueError(f"claim {text!r}: {problem}")
     return claim
+
+
+def _nonsense(claim: Claim) -> str:
+    """Says why no run could decide a claim; "" if one could."""
+    quantity, other = claim.quantity, claim.right_quantity or claim.quantity
+    if quantity.kind != other.kind:
+        return f"{quantity.metric} and {other.metric} are measured in different units"
+    is_level = quantity.reduction in COMPARABLE and quantity.kind == "accuracy"
+    if claim.right == "chance" and not is_level:
+        return "only an accuracy compares with chance"
+    if quantity.reduction == "drop_from_test" and quantity.kind != "accuracy":
+        return f"{quantity.metric} is no accuracy, and a drop is between accuracies"
+    return ""
 
 
 def lower(

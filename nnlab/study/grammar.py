@@ -107,7 +107,7 @@ def _fields(text: str) -> dict[str, Any]:
     sign, sides, margin = _parted(text)
     relation, gains = _SIGNS[sign], [_gain(side) for side in sides]
     if gains[0] and gains[1]:
-        fields = _interaction(gains[0], gains[1])
+        fields = _interaction(gains[0], gains[1], relation)
     elif any(gains):
         raise ValueError(
             "a difference of two quantities is compared with another one; with a "
@@ -158,14 +158,15 @@ def _gain(text: str) -> tuple[_Side, str, _Side] | None:
 
 
 def _interaction(
-    gain: tuple[_Side, str, _Side], other: tuple[_Side, str, _Side]
+    gain: tuple[_Side, str, _Side], other: tuple[_Side, str, _Side], relation: str
 ) -> dict[str, Any]:
     """Returns the fields of a claim about two gains."""
     sides = [gain[0], gain[2], other[0], other[2]]
     quantity = sides[0].quantity
     if any(side.quantity != quantity or side.best for side in sides):
         raise ValueError("all four are of one quantity, and none has 'best of'")
-    sign = "/" if quantity.scale == RATIO else "-"
+    # What is the same within a margin is so by its difference.
+    sign = "/" if quantity.scale == RATIO and relation != "same" else "-"
     if {gain[1], other[1]} != {sign}:
         what = "the ratio" if sign == "/" else "the difference"
         raise ValueError(f"of this quantity {what} is compared: write {sign}")

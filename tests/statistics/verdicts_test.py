@@ -162,8 +162,10 @@ def test_trials_that_are_absent_are_not_tested():
 
 def test_chance_is_that_of_the_data_set():
     accuracy = np.random.default_rng(8).normal(0.5, 0.01, (1, 8))
-    (verdict,) = _verdicts(accuracy, _claim(right="chance"))
-    assert (verdict.verdict, verdict.right) == ("supported", synthetic.CHANCE)
+    early = Quantity(metric="test_accuracy", reduction="at_step", step=50)
+    for claim in (_claim(right="chance"), _claim(early, right="chance")):
+        (verdict,) = _verdicts(accuracy, claim)
+        assert (verdict.verdict, verdict.right) == ("supported", synthetic.CHANCE)
 
 
 def test_selectors_average_matching_trials_seed_by_seed():
@@ -508,6 +510,24 @@ def _four(rng, gain, n=8):
     accuracy[0] += 0.05 + gain
     accuracy[2] += 0.05
     return accuracy
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "margin", "verdict"),
+    [
+        (0.0, 0.5, 0.6, "supported"),
+        (0.0, 0.5, 0.4, "contradicted"),
+        (2.0, 0.0, 3.0, "supported"),
+        (2.0, 0.0, 1.0, "contradicted"),
+    ],
+)
+def test_the_same_as_a_number_is_a_difference_where_zero_has_no_logarithm(
+    value, number, margin, verdict
+):
+    norms = value * np.exp(0.01 * np.random.default_rng(0).normal(size=(1, 8)))
+    claim = _claim(NORM, right=number, relation="same", margin=margin)
+    (found,) = _verdicts({"grad_norm_dense_0": norms}, claim)
+    assert (found.verdict, found.scale) == (verdict, "difference")
 
 
 def test_an_interaction_is_a_test_of_the_difference_of_differences():

@@ -21,7 +21,7 @@ QUANTITIES = [
     (claims.AT_CHANCE, {"reduction": "at_chance_share"}),
     (claims.DIVERGED, {"reduction": "diverged_share"}),
 ]
-FINAL, A = claims.final("test_loss"), claims.best("a")
+FINAL, A = claims.final("test_loss"), claims.best("a_loss")
 TEXT = "so it is"
 SAME = {"relation": "same", "margin": 0.1, "among": "best"}
 COMPARISONS = [

@@ -68,7 +68,7 @@ BASES = st.builds(
     eval_every_epochs=st.floats(0.01, 10),
     dtype=st.sampled_from(DTYPES),
 )
-ACCURACY, LOSS = final("test_accuracy"), best("test_loss")
+ACCURACY, BEST = final("test_accuracy"), best("train_accuracy")
 CLAIMS = st.builds(
     Claim,
     text=TEXTS,
@@ -76,7 +76,7 @@ CLAIMS = st.builds(
     left=st.just({"optimizer.learning_rate": 0.5}),
     right=st.just("chance") | RATES | st.just({"label": "slow"}),
     relation=st.sampled_from(["greater", "less"]),
-) | st.builds(lambda text: lower(text, ACCURACY, {}, {}, right_quantity=LOSS), TEXTS)
+) | st.builds(lambda text: lower(text, ACCURACY, {}, {}, right_quantity=BEST), TEXTS)
 STUDIES = st.builds(
     Study,
     question=TEXTS,
