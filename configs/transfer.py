@@ -26,12 +26,11 @@ PATH/test/CLASS/*.png, and weights of a ResNet-18 in torchvision's naming:
         --config.dataset=folder:PATH --config.transfer.source=resnet18.safetensors \
         --workdir=runs/faces
 
-Expect of the built-in data (n = 8 seeds, 30 epochs; 243 s on a 2-core Intel Xeon with
-tests running beside it, jax 0.10.2), as test accuracy with its 95 % interval: boosted
-trees 85.1 % +- 0.8; from scratch 76.7 % +- 1.7 at rate 0.01; tuned 72.9 % +- 1.9 at
-0.01, not significantly different; probed 50 to 51 %, chance: what tells digits apart
-does not tell real from generated ones. At rate 0.1 nothing learns. 2 of 11 claims are
-supported, 2 contradicted.
+Expect of the built-in data (n = 8 seeds, 30 epochs; 161 s of CPU time on 2 cores, jax
+0.10.2), as test accuracy: boosted trees 84.1 % (81.8 to 86.3); from scratch 74.9 % at
+rate 0.01; tuned 72.6 % at 0.01, not significantly different; probed 50 to 54 %, about
+chance: what tells digits apart does not tell real from generated ones. At rate 0.1
+nothing learns.
 
 Of ":mnist" (n = 5, 8 epochs, 1,000 validation and test images; 570 s): tuned 89.8 % +-
 2.9 at 0.001, from scratch 84.5 % +- 6.0, probed 67.3 % +- 1.9 at 0.01, boosted trees
@@ -98,7 +97,8 @@ def claims(model: str) -> c.Claims:
     best = {mode: {"transfer.mode": mode, "model.name": model} for mode in MODES}
     for one, other in ((tuning, scratch), (probing, scratch), (tuning, probing)):
         text = f"{one.capitalize()} is better than {other}, each at its best rate"
-        yield c.higher(text, TEST, best[one], best[other], among="best")
+        no = text.replace("is better", "is no better")
+        yield c.higher(text, TEST, best[one], best[other], among="best", otherwise=no)
     yield c.higher("Boosted trees learn by heart", "train_accuracy", TREES, 0.99)
     text = "Tuning at its best rate ends like boosted trees"
     yield c.same_within(text, 0.02, TEST, best[tuning], TREES, among="best")
