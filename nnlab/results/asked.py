@@ -107,9 +107,13 @@ def _check(
         if name and name not in columns and not by_layer:
             hint = nearest(name, (*columns, *grammar.QUANTITIES))
             raise ValueError(f"{where}unknown column {name!r}{hint}")
-    for side in claim.sides:
-        if trials and not meant(trials, side):
+    sides = [meant(trials, side) for side in claim.sides]
+    for side, found in zip(claim.sides, sides):
+        if trials and not found:
             raise ValueError(where + _unmet(side, trials))
+    is_pair = len(sides) == 2 and claim.right_quantity is None
+    if trials and is_pair and sides[0] == sides[1]:
+        raise ValueError(f"{where}both sides are the same trials")
 
 
 def _unmet(side: Mapping[str, Any], trials: Sequence[Trial]) -> str:

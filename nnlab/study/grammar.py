@@ -258,7 +258,8 @@ def _number(text: str, quantity: Quantity | None = None, shares: bool = False) -
     What is compared as a ratio is no share, but may differ by `shares`.
     """
     plain = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-    found = re.fullmatch(rf"({plain})\s*(%|points?)?", text)
+    typed = text.replace("\N{MINUS SIGN}", "-")  # as reports have it
+    found = re.fullmatch(rf"({plain})\s*(%|points?)?", typed)
     if not found:
         raise ValueError(
             f"{text!r} is neither a number such as 0.95 or 95 %, nor chance, nor a "

@@ -46,6 +46,15 @@ def test_trials_of_a_search_are_not_known_beforehand():
         asked.of_study(Study(), [text])
 
 
+def test_a_side_is_not_compared_with_itself():
+    sweep = [{"batch_size": 8}, {"batch_size": 9}]
+    both = "test_accuracy(batch_size=8) > test_accuracy(batch_size=8.0, depth=1)"
+    with pytest.raises(ValueError, match="both sides are the same trials"):
+        asked.of_study(Study(sweep=sweep), [both])
+    early = "test_accuracy(batch_size=8) > at_epoch(1, test_accuracy, batch_size=8)"
+    assert asked.of_study(Study(sweep=sweep), [early])
+
+
 def test_settings_that_no_trial_has_together_are_named():
     sweep = [{"batch_size": 8, "num_epochs": 1}, {"batch_size": 9, "num_epochs": 2}]
     text = "test_accuracy(batch_size=8, num_epochs=2) > chance"

@@ -61,6 +61,7 @@ SAME = {
     "drop(test_moved_accuracy, depth=6) > 5 points": higher("", DROP, SIX, 0.05),
     "seconds(depth=6) > seconds(depth=1)": higher("", claims.SECONDS, SIX, ONE),
     "steps(depth=6) == 100 within 5": same_within("", 5, claims.STEPS, SIX, 100),
+    "test_loss(depth=6) > \N{MINUS SIGN}5": higher("", "test_loss", SIX, -5),
     "diverged(depth=6) > 5 %": higher("", claims.DIVERGED, SIX, 0.05),
     "at_chance(depth=6) < 1": lower("", claims.AT_CHANCE, SIX, 1),
     "test_accuracy(best of depth=6) > test_accuracy(best of all)": higher(
