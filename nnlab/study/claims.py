@@ -43,6 +43,8 @@ COMPARABLE = ("final", "best", "at_epoch", "at_step")
 DIFFERENCE, RATIO, ORDER = "difference", "ratio", "order"
 """What tells two values apart: how much, how many times, or only which is larger."""
 _NORMS = ("grad_norm_", "last_grad_norm_")
+_KINDS = ("accuracy", "loss", "std", "grad_norm", "share")
+"""What the curves' own columns are measured in."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -269,12 +271,14 @@ def higher(
 def _nonsense(claim: Claim) -> str:
     """Says why no run could decide a claim; "" if one could."""
     quantity, other = claim.quantity, claim.right_quantity or claim.quantity
-    if quantity.kind != other.kind:
+    # Of other columns, such as one's own or a misspelt one, nothing is known here.
+    known = [of.kind for of in (quantity, other) if of.kind in _KINDS]
+    is_other = quantity.kind in _KINDS and quantity.kind != "accuracy"
+    if len(set(known)) > 1:
         return f"{quantity.metric} and {other.metric} are measured in different units"
-    is_level = quantity.reduction in COMPARABLE and quantity.kind == "accuracy"
-    if claim.right == "chance" and not is_level:
+    if claim.right == "chance" and (is_other or quantity.reduction not in COMPARABLE):
         return "only an accuracy compares with chance"
-    if quantity.reduction == "drop_from_test" and quantity.kind != "accuracy":
+    if quantity.reduction == "drop_from_test" and is_other:
         return f"{quantity.metric} is no accuracy, and a drop is between accuracies"
     return ""
 
