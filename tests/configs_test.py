@@ -106,7 +106,8 @@ def test_some_outcome_decides_each_claim(name, arg):
 def test_every_network_fits_the_built_in_images(name, arg):
     study = study_of(name, arg)
     programs = prepare(study)
-    assert sum(len(program.trials) for program in programs) == len(study.trials())
+    trained = {t.index for program in programs for t in program.trials}
+    assert len(trained) == len(study.trials())  # some in two, if seeds differ
 
 
 @pytest.mark.parametrize("name", IMAGE_STUDIES)
