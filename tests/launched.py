@@ -37,7 +37,8 @@ def launched(
     Args:
       program: a module of `nnlab.commands`.
       arguments: of its command line.
-      main: what is called in the place of the module's own.
+      main: what is called in the place of the module's own; what it returns is no
+        matter.
       out: a stream for the output, which is then not returned.
     """
     said, errors = io.StringIO(), io.StringIO()
@@ -49,7 +50,8 @@ def launched(
         contextlib.redirect_stderr(errors),
     ):
         program.define_flags()
+        called = program.main if main is None else lambda: (main(), None)[1]
         with pytest.raises(SystemExit) as ended:
-            config.run(main or program.main, ["program", *arguments])
+            config.run(called, ["program", *arguments])
     assert isinstance(ended.value.code, int)
     return ended.value.code, said.getvalue(), errors.getvalue()

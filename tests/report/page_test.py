@@ -335,7 +335,7 @@ def test_a_report_with_every_section_is_whole_and_safe(tmp_path):
     assert titles == [
         *("Learning curves", "Against updates and seconds", "Results against hidden"),
         *("Moved and rotated images", "Maps", "Looking at the models", "Comparison"),
-        *("Costs", "How it was run", "What is missing"),
+        *("Costs", "How it was run", "To cite", "What is missing"),
     ]
     assert markdown.rstrip().endswith("Nothing: every network finished.")
     assert stored >= {"noise", "severity", "map", "divergence", "gallery"}
