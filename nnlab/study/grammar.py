@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads claims that are written in a line; no JAX, and nothing is executed.
 
-    LEFT > RIGHT by MARGIN        also < and !=; the margin may be left out
+    LEFT > RIGHT margin MARGIN    also < and !=; the margin may be left out
     LEFT == RIGHT within MARGIN
 
 A side is a quantity of some trials, as the functions of `nnlab.study.claims` have it,
 or on one side a number or "chance"; `HELP` has the whole grammar.
 
->>> claim = parse("test_accuracy(depth=6) > test_accuracy(depth=1) by 0.5 points")
+>>> claim = parse("test_accuracy(depth=6) > test_accuracy(depth=1) margin 1 %")
 >>> claim.quantity.metric, claim.left, claim.right, claim.margin
-('test_accuracy', {'model.depth': 6}, {'model.depth': 1}, 0.005)
+('test_accuracy', {'model.depth': 6}, {'model.depth': 1}, 0.01)
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ from nnlab.words.spelling import nearest
 
 HELP = """\
 Claims, --claim='LEFT > RIGHT', are tested on the results; may be repeated:
-  test_accuracy(dropout_rate=0.5) > test_accuracy(dropout_rate=0) by 0.5 points
+  test_accuracy(dropout_rate=0.5) > test_accuracy(dropout_rate=0) margin 1 point
   steps_to(90 %, batch_size=6) < steps_to(90 %, batch_size=45)
   Both end alike: test_loss("plain") == test_loss("batch norm") within 0.01
 Words before a colon are the claim's text. One side may be a number, 95 % or
-chance. A margin is the least difference that matters after >, < and != ("by"),
-and the largest that does not after == ("within"). Of four sides A - B > C - D
-compares differences (of losses, norms, times and steps A / B > C / D). Sides:
+chance. Of four sides A - B > C - D compares differences (of losses, norms,
+times and steps A / B > C / D). A margin after >, < and != is the least that
+matters: what is surely smaller contradicts, unless it is surely there. Sides:
   test_accuracy(TRIALS)              at the end; so any column, as test_loss
   best(COLUMN, TRIALS)               its best value
   at_epoch(3, COLUMN, TRIALS)        after 3 epochs; at_step(500, ..): updates
@@ -111,7 +111,7 @@ def _fields(text: str) -> dict[str, Any]:
     elif any(gains):
         raise ValueError(
             "a difference of two quantities is compared with another one; with a "
-            "number it is LEFT > RIGHT by MARGIN"
+            "number it is LEFT > RIGHT margin MARGIN"
         )
     else:
         fields, is_turned = _comparison(*sides)
@@ -185,8 +185,8 @@ def _parted(text: str) -> tuple[str, tuple[str, str], str]:
             f"brackets; here is {has}"
         )
     sign, (start, end) = found[0][0], found[0].span()
-    word = "within" if sign == "==" else "by"
-    tail = re.search(r"\b(by|within)\b", shown[end:])
+    word = "within" if sign == "==" else "margin"
+    tail = re.search(r"\b(margin|within|by)\b", shown[end:])
     if (tail[1] if tail else word) != word or (sign == "==" and not tail):
         raise ValueError(f"after {sign} a margin is written '{word} 0.01'")
     cut, after = (end + at for at in (tail.span() if tail else (len(text),) * 2))

@@ -20,13 +20,13 @@ SAME = {
     "test_accuracy(depth=6) == chance within 1 %": same_within(
         "", 0.01, TEST, SIX, "chance"
     ),
-    "test_accuracy(depth=6) > test_accuracy(depth=1) by 0.5 points": higher(
+    "test_accuracy(depth=6) > test_accuracy(depth=1) margin 0.5 points": higher(
         "", TEST, SIX, ONE, margin=0.005
     ),
     "chance != test_accuracy(depth=6)": higher(
         "", TEST, SIX, "chance", relation="different"
     ),
-    "steps_to(0.9, depth=6) < steps_to(0.9, depth=1) by 25 %": claims.faster(
+    "steps_to(0.9, depth=6) < steps_to(0.9, depth=1) margin 25 %": claims.faster(
         "", 0.9, SIX, ONE, margin=0.25
     ),
     "test_accuracy(depth=6) - test_accuracy(depth=1)"
@@ -137,8 +137,9 @@ MISTAKES = {
     "test_accuracy('a > 3": "the quote ' does not close",
     "test_accuracy(depth=6) == 3": "'within 0.01'",
     "test_accuracy(depth=6) == 3 by 1": "'within 0.01'",
-    "test_accuracy(depth=6) > 3 within 1": "'by 0.01'",
-    "test_accuracy(depth=6) > 3 by": "needs a margin",
+    "test_accuracy(depth=6) > 3 within 1": "'margin 0.01'",
+    "test_accuracy(depth=6) > 3 margin": "needs a margin",
+    "test_accuracy(depth=6) > 3 by 1": "'margin 0.01'",
     "test_accuracy(depth=6) > 1e999": "inf is not finite",
     "test_accuracy(depth=6) == 3 within 0": "margin above 0",
     "3 > 4": "'3' and '4' name no trials",
@@ -151,7 +152,7 @@ MISTAKES = {
     "test_accuracy(depth=1) > test_loss(depth=1)": "different units",
     "test_loss(depth=1) < chance": "only an accuracy compares with chance",
     "drop(test_loss, depth=1) > 0.5": "between accuracies",
-    "steps(depth=6) > 100 by 5 points": "'5 points' goes with accuracies",
+    "steps(depth=6) > 100 margin 5 points": "'5 points' goes with accuracies",
     "steps(depth=6) == 100 within 5 %": "'5 %' goes with accuracies",
     "steps(depth=6) > test_loss(depth=6)": "right_quantity does not go with",
     "test_accuracy(best of depth=6) > test_accuracy(depth=1)": "on both sides",
@@ -167,8 +168,8 @@ def test_a_mistake_is_named_in_one_line_that_quotes_the_claim(text):
     assert repr(text) in str(error.value)
 
 
-PIECES = [*SAME, *MISTAKES, *PATHS, *"()[]{}<>=%'\",:-+.\\\0é\n 0a", "best of", "by"]
-PIECES += ["within", "==", "chance", "1e999", "=" * 99, "(" * 200, "-" * 2000]
+PIECES = [*SAME, *MISTAKES, *PATHS, *"()[]{}<>=%'\",:-+.\\\0é\n 0a", "best of"]
+PIECES += ["margin", "within", "==", "chance", "1e999", "=" * 99, "(" * 200, "-" * 2000]
 
 
 @st.composite
