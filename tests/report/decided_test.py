@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verdicts for programs: finite JSON beside the report, a line, an exit status."""
 
+import dataclasses
 import json
 import math
 import re
@@ -44,6 +45,14 @@ def test_a_file_has_what_is_known_and_null_for_the_rest(tmp_path):
     _, never, absent = entries
     assert (never["left"], never["left_reached"]) == (None, 0)
     assert (absent["p"], absent["n"]) == (None, 0)
+
+
+def test_a_line_says_that_a_difference_is_smaller_than_the_margin():
+    claims = [dataclasses.replace(BETTER, margin=m) for m in (0.05, 0.5)]
+    near, far = map(decided.line, synthetic.findings(**MADE, claims=claims).verdicts)
+    assert near.startswith("supported")
+    assert "less than" not in near
+    assert "less than 50 points" in far
 
 
 @pytest.mark.parametrize(

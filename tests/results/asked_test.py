@@ -62,6 +62,15 @@ def test_settings_that_no_trial_has_together_are_named():
         asked.of_study(Study(sweep=sweep), [text])
 
 
+def test_what_is_no_column_of_a_run_or_says_of_what_a_row_is_is_refused():
+    run = synthetic.results(layers=["dense_0"], sweep=synthetic.labelled(2))
+    assert asked.of_run(run, ["grad_norm_dense_0() > 1"])
+    with pytest.raises(ValueError, match="unknown column 'grad_norm_dense_9'"):
+        asked.of_run(run, ["grad_norm_dense_9() > 1"])
+    with pytest.raises(ValueError, match="unknown column 'epoch'"):
+        asked.of_study(Study(), ["epoch() > 1"])
+
+
 def test_a_run_is_asked_and_says_so():
     found = synthetic.results(claims=[OWN], sweep=synthetic.labelled(2))
     more, claims = asked.of_run(found, [SAME, OTHER])

@@ -26,6 +26,14 @@ def test_a_lucky_survivor_or_an_unfinished_trial_is_not_the_best(levels, options
     assert ranking.best_trial(synthetic.results(accuracy, **options)) == best
 
 
+@pytest.mark.parametrize(("looks", "best"), [((), 0), ((3, 8), 1)])
+def test_a_trial_with_fewer_seeds_is_the_best_unless_looks_left_it_behind(looks, best):
+    sweep = [{"batch_size": 8, "num_seeds": 3}, {"batch_size": 16}]
+    accuracy = np.repeat([[0.9], [0.8]], 8, axis=1)
+    found = synthetic.results(accuracy, sweep=sweep, fields={"looks": looks})
+    assert ranking.best_trial(found) == best
+
+
 def test_test_accuracy_does_not_choose_the_best():
     validation = np.array([[0.8] * 3, [0.9] * 3])
     values = {"validation_accuracy": validation, "test_accuracy": 1 - validation}

@@ -147,6 +147,7 @@ MISTAKES = {
     "test_accuracy(depth=6) - test_accuracy() > 1": "compared with another one",
     "test_accuracy(depth=6) - 3 > 1": "no difference of two quantities",
     "test_loss(depth=6) - test_loss() > test_loss() - test_loss()": "write /",
+    "test_loss(depth=6) / test_loss() == test_loss() / test_loss() within 1": "write -",
     "test_accuracy() / test_accuracy() > test_accuracy() / test_accuracy()": "write -",
     "test_accuracy() - test_accuracy() > drop(a) - drop(a)": "of one quantity",
     "test_accuracy(depth=1) > test_loss(depth=1)": "different units",

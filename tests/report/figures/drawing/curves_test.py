@@ -147,6 +147,16 @@ def test_unfinished_networks_are_drawn_dashed_if_a_trial_has_no_others(ax):
     assert [line.get_linestyle() for line in drawn.solid(ax)] == ["-", "--"]
 
 
+def test_a_short_curve_beyond_the_axis_is_not_drawn_outside(ax):
+    loss = np.linspace(0.9, 0.1, 10) * np.ones((3, 8, 1))
+    loss[2] *= 20
+    gone = synthetic.results({"train_loss": loss}, dropped={2: 1})
+    drawn.learning(ax, gone, "train_loss")
+    (mark,) = (line for line in ax.lines if line.get_marker() == "o")
+    assert np.nanmin(mark.get_ydata()) > ax.get_ylim()[1]
+    assert mark.get_clip_on()
+
+
 @pytest.mark.parametrize("x", ["epoch", "seconds"])
 def test_ticks_on_the_mean_mark_where_networks_stopped(ax, x):
     ends = {(0, 0): 4, (0, 1): 4, (0, 2): 7, (1, 3): 2}
