@@ -105,10 +105,12 @@ def test_an_order_is_the_rank_sum_test(n):
 
 
 def test_ties_and_infinities_have_the_p_of_all_their_orders():
-    one = np.array([1.0, 4.0, 4.0, np.inf, np.nan])
-    other = np.array([2.0, 3.0, np.inf, np.inf, 0.0])
-    ranks = stats.rankdata([*one[:4], *other[:4]])
-    sums = [sum(some) for some in itertools.combinations(ranks, 4)]
-    expected = np.mean(np.array(sums) <= ranks[:4].sum())
-    found = effects.ordered(one, other)
-    assert (found.n, found.tail(-1, 0.0)) == (4, pytest.approx(expected))
+    for seed in range(10):
+        steps = np.random.default_rng(seed).integers(0, 4, size=(2, 5)).astype(float)
+        one, other = np.where(steps == 3, np.inf, steps)
+        ranks = stats.rankdata([*one[:4], *other[:4]])
+        sums = [sum(some) for some in itertools.combinations(ranks, 4)]
+        expected = np.mean(np.array(sums) <= ranks[:4].sum())
+        one[4] = np.nan  # is left out
+        found = effects.ordered(one, other)
+        assert (found.n, found.tail(-1, 0.0)) == (4, pytest.approx(expected))
