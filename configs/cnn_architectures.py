@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "fashion_mnist", "cifar10,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
     config = default(__doc__)
-    config.update(dataset=dataset, batch_size=32, train_size=10_000, num_seeds=6)
+    config.update(dataset=dataset, batch_size=32, train_size=10_000, num_seeds=12)
     config.update(num_epochs=6, eval_every_epochs=2.0, model={"name": "cnn"})
     config.optimizer.update(learning_rate=0.02, momentum=0.9)
     if dataset == "digits":
@@ -63,23 +63,24 @@ def claims(dataset: str, size: str) -> c.Claims:
     for name, net in ((THREE, three), (ONE, one)):
         yield c.higher(f"{name}: better than fully connected", TEST, net, DENSE)
         if dataset in ("digits", "mnist"):
-            yield c.higher(f"{name}: above 98 % on training images", TRAIN, net, 0.98)
-            yield c.higher(f"{name}: above 98 % on validation images", SCORE, net, 0.98)
+            yield c.higher(f"{name}: above 99 % on training images", TRAIN, net, 0.99)
+            yield c.higher(f"{name}: above 99 % on validation images", SCORE, net, 0.99)
         else:
             yield c.lower(f"{name}: visible overfitting", c.drop(TRAIN), net, -0.01)
     if dataset == "fashion_mnist":
         yield c.same_within("Fully connected: 85 % seen", 0.02, TRAIN, DENSE, 0.85)
     for name, net in () if size == "full" else ((THREE, three), (ONE, one)):
         other = {"label": name + ABSOLUTE}
-        yield c.same_within(f"{name}: both pools are alike", 0.005, TEST, other, net)
-    yield c.higher("Three convolutions are better than one", TEST, three, one)
+        yield c.lower(f"{name}: less accurate with max |x|", TEST, other, net)
+    no = "Three convolutions are no better than one"
+    yield c.higher(no.replace("no ", ""), TEST, three, one, otherwise=no)
 
 
 def sweep(arg: str = "") -> Sweep:
     """Both architectures with both pools (one in full), and the dense network."""
     dataset, size = choose(arg, *GROUPS)
     channels = (32, 64, 64) if size == "full" else (16, 32, 64)
-    single, hidden = 32, 128
+    single, hidden, five = 32, 128, {"model.kernel": 5, "num_seeds": 6}
     if dataset == "digits":
         channels, single, hidden = (8, 16, 16), 16, 32
     three = {"model.channels": channels, "model.hidden": (hidden,)}
@@ -87,7 +88,7 @@ def sweep(arg: str = "") -> Sweep:
     pools = {"": "max"} if size == "full" else {"": "max", ABSOLUTE: "max_abs"}
     for end, pool in pools.items():
         yield {"label": THREE + end, **three, "model.pool": pool}
-        yield {"label": ONE + end, **one, "model.kernel": 5, "model.pool": pool}
+        yield {"label": ONE + end, **one, "model.pool": pool, **five}
     epochs, every = (3, 1.0) if size == "smoke" else (100, 5.0)
-    dense = {"model.name": "mlp", "model.hidden": (hidden, hidden)}
+    dense = {"model.name": "mlp", "model.hidden": (hidden, hidden), "num_seeds": 6}
     yield {**DENSE, **dense, "num_epochs": epochs, "eval_every_epochs": every}

@@ -51,19 +51,21 @@ def get_config(arg: str = "") -> ConfigDict:
     claims = (
         same_within("Two layers are like one at rate 0.02", 0.005, TEST, two, one),
         same_within(
-            "At best rates two layers equal one", 0.005, TEST, TWO, ONE, among="best"
+            "Two layers, at their best rate, are as good as one",
+            *(0.005, TEST, TWO, ONE),
+            among="best",
         ),
         same_within(f"Ten are as fast as one to {goal:.0%}", epoch, speed, ten, one),
         higher("Ten layers end at a higher loss than one, at 0.02", LOSS, ten, one),
         lower("Ten layers are less accurate than one, at 0.02", TEST, ten, one),
         higher(
-            "At best rates ten are better than one",
+            "Ten layers, at their best rate, are better than one",
             *(TEST, TEN, ONE),
             among="best",
-            otherwise="At best rates ten layers are no better than one",
+            otherwise="Ten layers, at their best rate, are no better than one",
         ),
     )
-    config.claims = answering(about(claims), "At best rates")
+    config.claims = answering(about(claims), "best rate")
     config.notes = (
         "On 28x28 images one hidden layer of 64 has 785 x 64 + 64 x 10 = 50,880 "
         "parameters and two of 60 have 785 x 60 + 60 x 60 + 60 x 10 = 51,300: about "
