@@ -68,7 +68,7 @@ def facts(verdict: Verdict) -> list[str]:
     elif over != SEEDS:
         over = f"over {over}"
     known = {
-        effect_text(verdict): math.isfinite(verdict.effect),
+        effect_text(verdict): effect_text(verdict) != numbers.NONE,
         f"n = {verdict.n} {over}": verdict.n > 0,
         f"p {p}" if p.startswith("<") else f"p = {p}": math.isfinite(verdict.p_holm),
         remark(verdict): bool(remark(verdict)),

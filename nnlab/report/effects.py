@@ -145,10 +145,33 @@ def _plain(verdict: Verdict, value: float) -> str:
         return "not reached" if verdict.unit == "updates" else numbers.NONE
     if not is_share(verdict.claim.quantity):
         return numbers.true_minus(digits(value, 3) if value > 0 else f"{value:.3g}")
-    half = 100 * (verdict.high - verdict.low) / 2
-    return numbers.true_minus(
-        numbers.fixed(100 * value, numbers.supported_decimals(half))
-    )
+    return numbers.true_minus(numbers.fixed(100 * value, decimals(verdict, 100)))
+
+
+def decimals(verdict: Verdict, factor: float = 1.0) -> int:
+    """Returns the decimals of an effect, and of its sides: as the interval supports.
+
+    There are more where an end would look like 0, or like the number on the right, and
+    is not. The effect is shown `factor` times.
+    """
+    at = 0.0 if isinstance(verdict.claim.right, dict) else factor * verdict.right
+    low, high = factor * verdict.low, factor * verdict.high
+    supported = numbers.supported_decimals((high - low) / 2)
+    for start in {0.0, at}:
+        ends = (start + low, start + high)
+        supported = numbers.told_apart(numbers.fixed, supported, ends, start)
+    return supported
+
+
+def order_text(verdict: Verdict) -> str:
+    """Says on what an order rests: "148 against 1,073 updates, less in 16 of 16"."""
+    if not verdict.n:
+        return numbers.NONE
+    sides = " against ".join(_plain(verdict, v) for v in (verdict.left, verdict.right))
+    counts = {"greater": verdict.greater, "less": verdict.less}
+    told = [f"{name} in {count}" for name, count in counts.items() if count]
+    of = numbers.joined(told or ["greater in 0"])
+    return f"{sides} {verdict.unit}".rstrip() + f", {of} of {verdict.n}"
 
 
 def _names(results: Results, verdict: Verdict) -> list[str]:
@@ -220,16 +243,17 @@ def depends(findings: Findings) -> list[str]:
     gain += _setting(results, first, found.field)
     other = words(found.other)
     places = [_short(results, t, found.other) for t in (first, above)]
-    half = 100 * (found.high - found.low) / 2
-    decimals = max(numbers.supported_decimals(half), 1)  # where an end is near 0
+    ends = (100 * found.low, 100 * found.high)
+    least = max(numbers.supported_decimals((ends[1] - ends[0]) / 2), 1)
+    least = numbers.told_apart(numbers.fixed, least, ends)
 
     def points(value: float) -> str:
-        return numbers.true_minus(numbers.fixed(100 * value, decimals))
+        return numbers.true_minus(numbers.fixed(100 * value, least))
 
     signed = [f"{'+' * (v > 0)}{points(v)}" for v in (*found.gains, found.effect)]
     shown = f"{signed[0]} points with {places[0]} and {signed[1]} with {places[1]}"
-    ends = [points(end) for end in (found.low, found.high) if not math.isnan(end)]
-    interval = [f"interval {' to '.join(ends)}"] * bool(ends)
+    known = [points(end) for end in (found.low, found.high) if not math.isnan(end)]
+    interval = [f"interval {' to '.join(known)}"] * bool(known)
     shown += f", a difference of {signed[2]} "
     shown += f"({', '.join([*interval, f'n = {found.n} seeds'])})"
     if found.resolved:

@@ -13,7 +13,7 @@ import numpy as np
 
 from nnlab.report import answer
 from nnlab.report.answering import margin_text, remark
-from nnlab.report.effects import digits, gain, is_share
+from nnlab.report.effects import decimals, digits, gain, is_share, order_text
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
@@ -24,7 +24,7 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import Comparison, num_families
 from nnlab.statistics.verdicts import Verdict, matching
-from nnlab.study import DIFFERENCE, RATIO, SHOWN, Claim, Quantity, Study
+from nnlab.study import DIFFERENCE, ORDER, RATIO, SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
 from nnlab.words.settings import words
 
@@ -353,6 +353,8 @@ def _side_value(verdict: Verdict, which: str) -> str:
 
 def _effect(verdict: Verdict) -> tuple[str, str]:
     """Returns an effect and its interval: "+1.3 points", "0.8 to 1.8"."""
+    if verdict.scale == ORDER:
+        return order_text(verdict), numbers.NONE
     if math.isnan(verdict.effect):
         return numbers.NONE, numbers.NONE
     if verdict.scale == RATIO:
@@ -364,8 +366,8 @@ def _effect(verdict: Verdict) -> tuple[str, str]:
     )
     if math.isnan(low):
         return numbers.true_minus(f"{effect:+.3g} {unit}".strip()), numbers.NONE
-    decimals = numbers.supported_decimals((high - low) / 2)
-    value, *ends = (numbers.fixed(v, decimals) for v in (effect, low, high))
+    count = decimals(verdict, factor)
+    value, *ends = (numbers.fixed(v, count) for v in (effect, low, high))
     sign = "" if value.startswith("-") or not float(value.replace(",", "")) else "+"
     interval = numbers.true_minus(" to ".join(ends))
     return numbers.true_minus(f"{sign}{value} {unit}".strip()), interval
@@ -378,6 +380,7 @@ def _ratio(verdict: Verdict) -> tuple[str, str]:
         return numbers.true_minus(f"x {digits(ratio, 3)}"), numbers.NONE
     width = math.log10(max((high - low) / ratio, numbers.ROUNDING))
     count = math.ceil(min(max(2 - width, 2), 5))  # as the interval supports
+    count = numbers.told_apart(digits, count, (low, high), 1.0)
     value, *ends = (digits(v, count) for v in (ratio, low, high))
     return numbers.true_minus(f"x {value}"), numbers.true_minus(" to ".join(ends))
 

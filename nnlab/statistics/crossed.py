@@ -88,7 +88,7 @@ def crossed(*parts: np.ndarray) -> Effect:
     error = _Error.of(own, n - 1, found[:, 0], found[:, 1], rests)
     if not error.variance:  # all seeds and all examples agree
         return paired(np.full(min(map(len, examples)), mean))
-    return _effect(mean, error, n, parts[0] if len(parts) == 1 else None)
+    return _effect(mean, error, n, parts)
 
 
 def crossed_samples(left: np.ndarray, right: np.ndarray) -> Effect:
@@ -108,7 +108,7 @@ def crossed_samples(left: np.ndarray, right: np.ndarray) -> Effect:
     differ = int(np.count_nonzero(np.abs(examples) > _ROUNDING))
     if differ < MIN_EXAMPLES:
         too_few = _too_few(examples[None], mean, differ)
-        return dataclasses.replace(too_few, n=n, values=None)
+        return dataclasses.replace(too_few, n=n, values=())
     own = np.array([side.mean(axis=1).var(ddof=1) / len(side) for side in sides])
     squares, freedom = _example_squares(examples, 1)
     rest = np.array([sum(map(_rest, sides, means))])
@@ -121,7 +121,7 @@ def crossed_samples(left: np.ndarray, right: np.ndarray) -> Effect:
 
 
 def _effect(
-    mean: float, error: "_Error", n: int, values: np.ndarray | None = None
+    mean: float, error: "_Error", n: int, values: tuple[np.ndarray, ...] = ()
 ) -> Effect:
     deviation = math.sqrt(error.variance)
 
@@ -222,7 +222,7 @@ def _too_few(x: np.ndarray, mean: float, differ: int) -> Effect:
             exact=f"too few: the sides differ on {differ} of {size} examples, and a "
             f"test needs {MIN_EXAMPLES}; more examples would help",
             limits=(-widest, widest),
-            values=x,
+            values=(x,),
         )
     )
 
@@ -275,7 +275,7 @@ def crossed_share(x: np.ndarray, constant: float) -> Effect:
 
     limits = -constant, 1 - constant
     effect = Effect(mean - constant, *limits, n=n, tail=tail, limits=limits)
-    return _with_interval(dataclasses.replace(effect, values=x - constant))
+    return _with_interval(dataclasses.replace(effect, values=(x - constant,)))
 
 
 def resampled(differences: np.ndarray, ratio: float) -> Effect:
@@ -297,7 +297,7 @@ def resampled(differences: np.ndarray, ratio: float) -> Effect:
     d = differences[~np.isnan(differences)]
     error = float(d.std(ddof=1)) * math.sqrt(1 / effect.n + ratio)
     found = student(effect.mean, error, effect.n - 1.0, effect.n)
-    return dataclasses.replace(found, values=d, ratio=ratio)
+    return dataclasses.replace(found, values=(d,), ratio=ratio)
 
 
 def pairs_p(

@@ -31,9 +31,10 @@ class Effect:
     `tail(sign, bound)` is the one-sided p-value for an effect above (sign 1) or below
     (sign -1) the bound. `exact` names the test if it was not a t test. `scale` says
     what the numbers are: differences, logarithms of ratios, or nothing but an order.
-    `values` are what was tested, floats (S,), or (S, N) over examples, too; None of
-    several data sets or samples. `ratio` is that of `crossed.resampled`. `again(n)` is
-    an exact test of n pairs that repeat these, as what a plan expects of more seeds.
+    `values` are what was tested, floats (S,), or (S, N) over examples, too; several
+    whose means add up where these are of different examples; none of two samples.
+    `ratio` is that of `crossed.resampled`. `again(n)` is an exact test of n pairs that
+    repeat these, as what a plan expects of more seeds.
     """
 
     mean: float
@@ -44,8 +45,8 @@ class Effect:
     exact: str = ""
     limits: tuple[float, float] = (-np.inf, np.inf)
     scale: str = DIFFERENCE
-    values: np.ndarray | None = dataclasses.field(
-        default=None, compare=False, repr=False
+    values: tuple[np.ndarray, ...] = dataclasses.field(
+        default=(), compare=False, repr=False
     )
     ratio: float = 0.0
     again: "Callable[[int], Effect] | None" = None
@@ -61,7 +62,7 @@ def scaled(effect: Effect, factor: float) -> Effect:
         high=factor * effect.high,
         tail=lambda sign, bound: effect.tail(sign, bound / factor),
         limits=(low, high),
-        values=None if effect.values is None else factor * effect.values,
+        values=tuple(factor * part for part in effect.values),
     )
 
 
@@ -135,12 +136,12 @@ def paired(differences: np.ndarray) -> Effect:
             n=len(d),
             tail=lambda sign, bound: _sign_tail(sign * (d - bound)),
             exact=f"all {len(d)} differences are equal: sign test",
-            values=d,
+            values=(d,),
             again=lambda n: paired(np.resize(d, n)),
         )
     error = float(d.std(ddof=1)) / math.sqrt(len(d))
     effect = student(float(d.mean()), error, len(d) - 1.0, len(d))
-    return dataclasses.replace(effect, values=d)
+    return dataclasses.replace(effect, values=(d,))
 
 
 def ordered(left: np.ndarray, right: np.ndarray) -> Effect:
@@ -168,8 +169,6 @@ def ordered(left: np.ndarray, right: np.ndarray) -> Effect:
     _, place, counts = np.unique(both, return_inverse=True, return_counts=True)
     ranks = (2 * np.cumsum(counts) - counts + 1)[place]  # twice the mean ranks: whole
     above, below = _rank_tails(tuple(sorted(ranks.tolist())), int(ranks[:n].sum()))
-    greater, less = (int(x.sum()) for x in (left > right, left < right))
-    exact = f"greater in {greater} of {n} pairs, less in {less}: rank-sum test"
 
     def tail(sign: int, bound: float) -> float:
         return math.nan if bound else (above if sign > 0 else below)
@@ -177,6 +176,7 @@ def ordered(left: np.ndarray, right: np.ndarray) -> Effect:
     def again(n: int) -> Effect:
         return ordered(np.resize(left, n), np.resize(right, n))
 
+    exact = "rank-sum test"
     return Effect(np.nan, n=n, tail=tail, exact=exact, scale=ORDER, again=again)
 
 
@@ -206,12 +206,11 @@ def signs(differences: np.ndarray) -> Effect:
     d = differences[~np.isnan(differences)]
     if len(d) < MIN_SEEDS:
         return Effect(np.nan, n=len(d), scale=ORDER)
-    greater, less = (int(np.count_nonzero(sign * d > 0)) for sign in (1, -1))
     return Effect(
         np.nan,
         n=len(d),
         tail=lambda sign, bound: _sign_tail(sign * (d - bound)),
-        exact=f"greater in {greater} of {len(d)}, less in {less}: sign test",
+        exact="sign test",
         scale=ORDER,
         again=lambda n: signs(np.resize(d, n)),
     )

@@ -40,7 +40,7 @@ def of_comparison(findings: Findings) -> Spread | None:
         x, share = d[:, None], ratio(results, trial, _TEST)
         if own and other and own.of == other.of:
             x = np.subtract(own.values, other.values, dtype=np.int8)
-        found[abs(float(d[there].mean()))] = spread(x[there], share)
+        found[abs(float(d[there].mean()))] = spread(x[there], ratio=share)
     nearest = [of for _, of in sorted(found.items(), key=lambda item: item[0])]
     return pooled(nearest[: -(-len(nearest) // 2)]) if nearest else None
 

@@ -51,12 +51,14 @@ class Spread:
         return self.seeds + self.examples + self.rest > 0
 
 
-def spread(x: np.ndarray, ratio: float = 0.0) -> Spread:
+def spread(*parts: np.ndarray, ratio: float = 0.0) -> Spread:
     """Estimates the spread of differences (S, N) of S seeds on the same N examples.
 
     N = 1 where a seed has one number, and where it draws its own split, with a `ratio`
-    of test to training examples. The components of variance are those of the
-    analysis of variance, 0 where that is negative.
+    of test to training examples. Several parts have examples of their own, and their
+    means add up (see `crossed.crossed`); the size is that of the first, in proportion
+    to which the others grow. The components of variance are those of the analysis of
+    variance, 0 where that is negative.
 
     Source: Searle, S. R., Casella, G. and McCulloch, C. E. (1992). Variance Components,
     chapter 4.
@@ -64,23 +66,31 @@ def spread(x: np.ndarray, ratio: float = 0.0) -> Spread:
     Raises:
       ValueError: fewer than two seeds.
     """
-    n, size = x.shape
+    n, size = parts[0].shape
     if n < 2:
         raise ValueError(f"a spread over seeds needs 2 of them, not {n}")
-    seeds = size * x.mean(axis=1).var(ddof=1)
+    seeds = size * np.sum([x.mean(axis=1) for x in parts], axis=0).var(ddof=1)
     if size == 1:
         return Spread(float(seeds), freedom=n - 1.0, ratio=ratio)
-    examples = n * x.mean(axis=0).var(ddof=1)
-    whole = n * size * x.var()
-    rest = whole - (n - 1) * seeds - (size - 1) * examples
-    rest = max(rest / ((n - 1) * (size - 1)), 0.0)
+    weights = [size / x.shape[1] for x in parts]
+    found = weights @ np.array(list(map(_of_examples, parts)))
     return Spread(
-        seeds=max(float(seeds - rest) / size, 0.0),
-        examples=max(float(examples - rest) / n, 0.0),
-        rest=float(rest),
+        seeds=max(float(seeds - found[1]) / size, 0.0),
+        examples=float(found[0]),
+        rest=float(found[1]),
         size=size,
         freedom=n - 1.0,
     )
+
+
+def _of_examples(x: np.ndarray) -> tuple[float, float]:
+    """Returns the variances of (S, N) that are of examples, and of what is left."""
+    n, size = x.shape
+    examples = n * x.mean(axis=0).var(ddof=1)
+    seeds = size * x.mean(axis=1).var(ddof=1)
+    rest = n * size * x.var() - (n - 1) * seeds - (size - 1) * examples
+    rest = max(rest / ((n - 1) * (size - 1)), 0.0)
+    return max(float(examples - rest) / n, 0.0), rest
 
 
 def pooled(spreads: Sequence[Spread]) -> Spread:
@@ -217,10 +227,11 @@ def detectable(effect: Effect, factor: float = 1.0, power: float = POWER) -> flo
 
 def _tested(effect: Effect, factor: float) -> Spread | None:
     """Returns the spread of what was tested; None if it is not known, or has none."""
-    if effect.values is None or math.isnan(factor):
+    if not effect.values or math.isnan(factor):
         return None
-    values = effect.values.reshape(len(effect.values), -1)
-    of = spread(values[~np.isnan(values).any(axis=1)], effect.ratio)
+    parts = [part.reshape(len(part), -1) for part in effect.values]
+    parts = [part[~np.isnan(part).any(axis=1)] for part in parts]
+    of = spread(*parts, ratio=effect.ratio)
     return of if of.varies else None
 
 
@@ -275,9 +286,10 @@ def seeds_help(effect: Effect, factor: float) -> bool:
       factor: what the test's p is multiplied with.
     """
     of = _tested(effect, factor)
-    if of is None or effect.values is None:
+    if of is None:
         return True
-    seeds = paired(effect.values.reshape(len(effect.values), -1).mean(axis=1))
+    means = [part.reshape(len(part), -1).mean(axis=1) for part in effect.values]
+    seeds = paired(np.sum(means, axis=0))
     far = np.nanmax(np.abs([seeds.low, seeds.mean, seeds.high]))
     of, alpha = dataclasses.replace(of, freedom=np.inf), (1 - LEVEL) / factor
     return chance_to_tell(of, far, MOST, alpha=alpha) >= 0.5

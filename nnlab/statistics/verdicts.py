@@ -74,6 +74,7 @@ class Verdict:
         without 1) where, and only where, a difference is significant. NaN below 3
         pairs, without spread, and for an order.
       n: pairs (seeds with a value on both sides), or segments for seconds.
+      greater, less: of an order, in how many pairs left is more, and less, than right.
       left_out: pairs without a value because a side diverged or did not finish.
       p: two-sided p-value; for "same" the larger of two one-sided ones. NaN if no test
         was made.
@@ -104,6 +105,8 @@ class Verdict:
     low: float = np.nan
     high: float = np.nan
     n: int = 0
+    greater: int = 0
+    less: int = 0
     left_out: int = 0
     p: float = np.nan
     p_holm: float = np.nan
@@ -501,6 +504,8 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
         p = p_seeds = np.nan
         own = np.nan, np.nan
         notes.append(untested)
+    if scale == ORDER:
+        facts |= {"greater": int((d > 0).sum()), "less": int((d < 0).sum())}
     facts |= {"left_out": left_out, "p_seeds": p_seeds, "over": over}
     draft = _draft(claim, leaning, "; ".join(notes), effect, p, counts, **facts)
     return dataclasses.replace(draft, own=own)

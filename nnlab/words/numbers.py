@@ -8,7 +8,7 @@ import html
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from urllib import parse
 
 NONE = "\u2013"  # an en dash: no value
@@ -89,6 +89,25 @@ def supported_decimals(half_width: float) -> int:
         return 1
     power = math.floor(math.log10(half_width))
     return min(max(-power + (half_width < 1.95 * 10.0**power), 0), 4)
+
+
+def told_apart(
+    write: Callable[[float, int], str],
+    digits: int,
+    values: Iterable[float],
+    at: float = 0.0,
+) -> int:
+    """Returns so many digits, or more, that values which are not `at` do not read so.
+
+    An interval that ends near 0 and beside it must not look as if it held 0.
+
+    >>> told_apart(fixed, 1, [0.02, 1.3]), told_apart(fixed, 1, [0.0, 1.3])
+    (2, 1)
+    """
+    others = [v for v in values if abs(v - at) > ROUNDING]
+    while any(write(v, digits) == write(at, digits) for v in others):
+        digits += 1
+    return digits
 
 
 def mean_text(

@@ -83,7 +83,7 @@ def test_what_decides_is_seeds_or_else_examples():
 def test_more_splits_of_the_same_examples_tell_less_and_less():
     """The error of their mean does not fall below that of ever so many."""
     d = np.random.default_rng(0).normal(size=8)
-    effect, of = resampled(d, 0.25), power.spread(d[:, None], 0.25)
+    effect, of = resampled(d, 0.25), power.spread(d[:, None], ratio=0.25)
     known, limit = (
         power.least_told(one, power.MOST)
         for one in (dataclasses.replace(of, freedom=np.inf), of)
