@@ -46,7 +46,7 @@ from nnlab.report.figures.drawing.captions import Lacking, Sketch
 from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
 from nnlab.results.answers import SPLITS
-from nnlab.results.asked import beside, of_run, of_study
+from nnlab.results.asked import of_run, of_study
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
 from nnlab.study import PATHS, PICTURES, Study, sweep
@@ -238,7 +238,7 @@ def run(
         fields["dataset"] = dataset
     asked = define(study, **fields)
     if texts := [c for c in fields.get("claims", ()) if isinstance(c, str)]:
-        claims = beside(asked.claims, of_study(asked, texts, own_metrics))
+        claims = of_study(asked, texts, own_metrics)
         asked = dataclasses.replace(asked, claims=claims)
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
     devices.use_all_cores()

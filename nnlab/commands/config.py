@@ -198,7 +198,7 @@ def study() -> study_lib.Study:
     if "claim" not in given or not given.claim:
         return made
     # Made anew, since claims decide by which metric networks stop.
-    values["claims"] = asked.beside(made.claims, asked.of_study(made, given.claim))
+    values["claims"] = asked.of_study(made, given.claim)
     return fitting.fitted(values, own | {"claims"}, trials)
 
 

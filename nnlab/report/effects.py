@@ -15,13 +15,13 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.verdicts import Verdict
 from nnlab.study import ORDER, RATIO, Quantity
+from nnlab.study.claims import FALLS
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
 FEW_VALUES = 4  # of a field, up to which all are named
 _BY = {"steps": ("more updates", "fewer updates"), "seconds": ("longer", "shorter")}
 _BY["steps_to"] = _BY["steps"]
-_FALLS = ("best_minus_final", "drop_from_test")  # differences by themselves
 _WHETHER = re.compile(
     r"(is|are|was|do|does|did|can|could|will|would|should|must|has|have)\b", re.I
 )
@@ -168,10 +168,11 @@ def order_text(verdict: Verdict) -> str:
     if not verdict.n:
         return numbers.NONE
     sides = " against ".join(_plain(verdict, v) for v in (verdict.left, verdict.right))
+    unit = f" {verdict.unit}" * (verdict.unit != "" and math.isfinite(verdict.right))
     counts = {"greater": verdict.greater, "less": verdict.less}
     told = [f"{name} in {count}" for name, count in counts.items() if count]
-    of = numbers.joined(told or ["greater in 0"])
-    return f"{sides} {verdict.unit}".rstrip() + f", {of} of {verdict.n}"
+    of = numbers.joined(told or [f"equal in {verdict.n}"])
+    return f"{sides}{unit}, {of} of {verdict.n}"
 
 
 def _names(results: Results, verdict: Verdict) -> list[str]:

@@ -3,12 +3,13 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from nnlab.results import instants
 from nnlab.results.answers import SPLITS
 from nnlab.results.tables import CURVES, Results
-from nnlab.study import Claim, Study, Trial, grammar
+from nnlab.study import Claim, Quantity, Study, Trial, grammar
 from nnlab.study.fitting import meant
 from nnlab.words.spelling import nearest
 
@@ -20,13 +21,15 @@ _BY_LAYER = re.compile(r"(last_)?grad_norm_\w+|\w+_active_share")
 
 def of_study(
     study: Study, texts: Iterable[str], own_metrics: Iterable[str] = ()
-) -> list[Claim]:
-    """Reads claims about a study that is to run; `own_metrics` are those handed in.
+) -> tuple[Claim, ...]:
+    """Returns a study's claims and those that texts ask of it, each once.
 
-    They carry the answer to its question. A search does not know its trials before.
+    What is asked carries the answer to its question. `own_metrics` are those handed in.
+    A search does not know its trials before.
 
     Raises:
-      ValueError: no claim, or about trials or columns that the study does not have.
+      ValueError: no claim, or about trials, columns or epochs that the study does not
+        have.
     """
     sets, moved = list(SPLITS[:2]), study.test_sets
     sets += ["test_moved"] * (moved.moved_pixels > 0)
@@ -36,8 +39,16 @@ def of_study(
     trials = () if study.search.space else study.trials()
     columns = [name for name in CURVES if name not in KEYS]
     columns += [name for name in measured if name not in columns]
-    found = _read(texts, study.claims, trials, columns, layers=True)
-    return [dataclasses.replace(claim, main=True) for claim in found]
+    asked = _read(texts, trials, columns, instants.unplanned, layers=True)
+    joined: dict[str | int, Claim] = {}
+    for place, claim in enumerate(study.claims):
+        key = _key(claim, trials)
+        joined.setdefault(key if key in asked else place, claim)
+    every = joined | {key: c for key, c in asked.items() if key not in joined}
+    return tuple(
+        dataclasses.replace(claim, main=claim.main or key in asked)
+        for key, claim in every.items()
+    )
 
 
 def of_run(found: Results, texts: Iterable[str]) -> tuple[Results, list[Claim]]:
@@ -50,73 +61,85 @@ def of_run(found: Results, texts: Iterable[str]) -> tuple[Results, list[Claim]]:
       them.
 
     Raises:
-      ValueError: no claim, or about trials or columns that the run does not have.
+      ValueError: no claim, or about trials, columns or instants that the run does not
+        have.
     """
-    study = found.study
-    asked = _read(texts, study.claims, found.trials, found.metrics)
+
+    def lacking(trial: Trial, quantity: Quantity) -> str:
+        return instants.unmeasured(found, trial.index, quantity)
+
+    study, trials = found.study, found.trials
+    asked = _read(texts, trials, found.metrics, lacking)
+    own = {_key(claim, trials): claim for claim in reversed(study.claims)}
+    more = [claim for key, claim in asked.items() if key not in own]
     compares = "yes" if study.compares else study.compare_trials
     study = dataclasses.replace(
-        study,
-        claims=beside(study.claims, asked),
-        compare_trials=compares,
-        recorded=True,
+        study, claims=(*study.claims, *more), compare_trials=compares, recorded=True
     )
-    return dataclasses.replace(found, study=study), asked
-
-
-def beside(own: Iterable[Claim], asked: Iterable[Claim]) -> tuple[Claim, ...]:
-    """Returns a study's own claims, as asked where they are, and then the others."""
-    some = [*asked]
-    of_study = [next((a for a in some if _is_same(a, c)), c) for c in own]
-    return (*of_study, *(claim for claim in some if claim not in of_study))
+    claims = [own.get(key, claim) for key, claim in asked.items()]
+    return dataclasses.replace(found, study=study), claims
 
 
 def _read(
     texts: Iterable[str],
-    known: Sequence[Claim],
     trials: Sequence[Trial],
     columns: Collection[str],
+    lacking: Callable[[Trial, Quantity], str],
     layers: bool = False,
-) -> list[Claim]:
-    """Reads and checks claims; of one that is known, in any words, the known one."""
-    found: list[Claim] = []
+) -> dict[str, Claim]:
+    """Reads and checks claims, each once, by what they compare.
+
+    `lacking` says why a trial has no value of a quantity. With `layers` there are
+    columns of layers beside.
+    """
+    found: dict[str, Claim] = {}
     for text in texts:
         claim = grammar.parse(text)
-        _check(claim, trials, columns, layers)
-        if not any(_is_same(c, claim) for c in found):
-            found.append(next((c for c in known if _is_same(c, claim)), claim))
+        problem = _unknown(claim, columns, layers) or _unmet(claim, trials, lacking)
+        if problem:
+            raise ValueError(f"claim {claim.text!r}: {problem}")
+        found.setdefault(_key(claim, trials), claim)
     return found
 
 
-def _is_same(one: Claim, other: Claim) -> bool:
-    said = {name: getattr(other, name) for name in ("text", "main", "otherwise")}
-    return dataclasses.replace(one, **said) == other
+def _key(claim: Claim, trials: Sequence[Trial]) -> str:
+    """Returns what a claim compares, whatever its words and those of its sides."""
+    return claim.normal(lambda side: [t.index for t in meant(trials, side)] or side)
 
 
-def _check(
-    claim: Claim, trials: Sequence[Trial], columns: Collection[str], layers: bool
-) -> None:
-    """Refuses a claim about trials, where these are known, or columns not there.
-
-    With `layers` there are columns of layers beside.
-    """
-    where = f"claim {claim.text!r}: "
-    for quantity in filter(None, (claim.quantity, claim.right_quantity)):
+def _unknown(claim: Claim, columns: Collection[str], layers: bool) -> str:
+    """Says which column of a claim there is not; "" for none."""
+    for quantity, _ in claim.compared:
         name = quantity.metric
         by_layer = layers and _BY_LAYER.fullmatch(name)
         if name and name not in columns and not by_layer:
             hint = nearest(name, (*columns, *grammar.QUANTITIES))
-            raise ValueError(f"{where}unknown column {name!r}{hint}")
-    sides = [meant(trials, side) for side in claim.sides]
-    for side, found in zip(claim.sides, sides):
-        if trials and not found:
-            raise ValueError(where + _unmet(side, trials))
-    is_pair = len(sides) == 2 and claim.right_quantity is None
-    if trials and is_pair and sides[0] == sides[1]:
-        raise ValueError(f"{where}both sides are the same trials")
+            return f"unknown column {name!r}{hint}"
+    return ""
 
 
-def _unmet(side: Mapping[str, Any], trials: Sequence[Trial]) -> str:
+def _unmet(
+    claim: Claim,
+    trials: Sequence[Trial],
+    lacking: Callable[[Trial, Quantity], str],
+) -> str:
+    """Says which side of a claim has no trials, or no value; "" for none."""
+    if not trials:
+        return ""
+    for quantity, side in claim.compared:
+        if isinstance(side, dict):
+            found = meant(trials, side)
+            problems = [lacking(trial, quantity) for trial in found]
+            problem = (
+                next(filter(None, problems), "") if found else _unnamed(side, trials)
+            )
+            if problem:
+                return problem
+    added, taken = claim.parted(lambda side: [t.index for t in meant(trials, side)])
+    return "both sides are the same trials" if added == taken else ""
+
+
+def _unnamed(side: Mapping[str, Any], trials: Sequence[Trial]) -> str:
     """Says what no trial has, and which there are."""
     flats = [{**t.hyperparameters.flat(), "label": t.label} for t in trials]
     for path, value in side.items():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from nnlab.results import DIVERGED, Results
+from nnlab.results.instants import unmeasured
 from nnlab.statistics.effects import (
     Effect,
     adjusted_interval,
@@ -37,7 +38,16 @@ from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.power import detectable, to_decide
 from nnlab.statistics.ranking import correction, parting
 from nnlab.statistics.targets import censored_median
-from nnlab.study import DIFFERENCE, ORDER, RATIO, Claim, Quantity, Study, Trial
+from nnlab.study import (
+    COMPARABLE,
+    DIFFERENCE,
+    ORDER,
+    RATIO,
+    Claim,
+    Quantity,
+    Study,
+    Trial,
+)
 from nnlab.study.claims import AT_CHANCE
 from nnlab.study.fitting import meant
 
@@ -51,8 +61,6 @@ SUPPORTED, CONTRADICTED, NOT_SIGNIFICANT, NOT_TESTABLE, NOT_TESTED = VERDICTS = 
     "not testable",
     "not tested in this run",
 )
-LEVELS = ("final", "best", "at_epoch", "at_step")
-"""Reductions of an accuracy that are accuracies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -395,7 +403,7 @@ def _sides(findings: "Findings", claim: Claim) -> _Sides:
         if column not in findings.results.metrics:
             raise _UntestedError(f"the curves have no column {column}")
     if claim.right == "chance":
-        if not is_accuracy(quantity.metric) or quantity.reduction not in LEVELS:
+        if not is_accuracy(quantity.metric) or quantity.reduction not in COMPARABLE:
             raise _UntestedError("only an accuracy compares with chance")
         data = [findings.results.dataset(t.index) for t in left.trials]
         right = _Side("right", number=float(np.mean([d["chance"] for d in data])))
@@ -564,6 +572,8 @@ def _values(
         epochs = findings.dropped_after(trial.index)
         if epochs is not None and np.isnan(of_trial).any():
             raise _UntestedError(f"{trial.label} was dropped at epoch {epochs:g}")
+        if reason := unmeasured(findings.results, trial.index, quantity):
+            raise _UntestedError(reason)
     diverged = any(findings.counts(t.index)[DIVERGED] for t in side.trials)
     if np.isnan(values).all() and not diverged:
         raise _UntestedError(f"no network on the {side.name} has a value yet")
@@ -598,7 +608,7 @@ def _effect(
     else:
         effect = share_against(means[0], right.number) if share else against_number(d)
         limits = (-right.number, 1.0 - right.number)
-    accuracy = is_accuracy(quantity.metric) and quantity.reduction in LEVELS
+    accuracy = is_accuracy(quantity.metric) and quantity.reduction in COMPARABLE
     if share or accuracy:
         effect = dataclasses.replace(effect, limits=limits)
     return dataclasses.replace(effect, scale=scale)

@@ -15,7 +15,8 @@ in a line: what is said, what is compared, and of which trials.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nnlab.study.fields import Checked, FieldError, field, from_mapping
@@ -38,12 +39,16 @@ REDUCTIONS = (
     "seconds",
 )
 
+FALLS = ("best_minus_final", "drop_from_test")
+"""Reductions that are differences by themselves."""
 COMPARABLE = ("final", "best", "at_epoch", "at_step")
 """Reductions whose values may be compared with those of another of them."""
 DIFFERENCE, RATIO, ORDER = "difference", "ratio", "order"
 """What tells two values apart: how much, how many times, or only which is larger."""
 _NORMS = ("grad_norm_", "last_grad_norm_")
-_KINDS = ("accuracy", "loss", "std", "grad_norm", "share")
+_SETS = ("batch", "train", "validation", "test", "test_moved", "test_rotated")
+"""Of what nnlab's own losses are; metrics of one's own may be negative."""
+KINDS = ("accuracy", "loss", "std", "grad_norm", "share")
 """What the curves' own columns are measured in."""
 
 
@@ -66,8 +71,8 @@ class Quantity(Checked):
 
     metric: str = ""
     reduction: str = field("final", choices=REDUCTIONS)
-    epoch: float | None = None
-    step: float | None = None
+    epoch: float | None = field(None, minimum=0.0)
+    step: float | None = field(None, minimum=0.0)
     target: float | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +105,21 @@ class Quantity(Checked):
         counted = self.reduction in ("steps", "steps_to", "seconds")
         is_ratio = counted or (positive and self.reduction in COMPARABLE)
         return RATIO if is_ratio else DIFFERENCE
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value that it may have; infinite if not known.
+
+        >>> final("test_accuracy").limits, STEPS.limits
+        ((0.0, 1.0), (0.0, inf))
+        """
+        if self.reduction in ("steps", "steps_to", "seconds"):
+            return 0.0, math.inf
+        if self.reduction.endswith("_share") or self.kind in ("accuracy", "share"):
+            return (-1.0 if self.reduction in FALLS else 0.0), 1.0
+        is_own = self.kind == "loss" and self.metric.rpartition("_")[0] not in _SETS
+        is_positive = self.scale == RATIO and not is_own
+        return (0.0 if is_positive else -math.inf), math.inf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,10 +200,45 @@ class Claim(Checked):
             raise FieldError("beside", " does not go with reduction='seconds'")
 
     @property
+    def compared(self) -> tuple[tuple[Quantity, "Right"], ...]:
+        """The sides, each with what is measured there."""
+        other = self.right_quantity or self.quantity
+        pair = (self.quantity, self.left), (other, self.right)
+        return (*pair, *((self.quantity, side) for side in self.beside))
+
+    @property
     def sides(self) -> tuple[dict[str, Any], ...]:
         """The sides that are trials."""
-        known = (self.left, self.right, *self.beside)
-        return tuple(side for side in known if isinstance(side, dict))
+        return tuple(side for _, side in self.compared if isinstance(side, dict))
+
+    def parted(
+        self, named: Callable[[dict[str, Any]], Any] = dict
+    ) -> tuple[list[str], list[str]]:
+        """Returns what counts as more, and what as less, in any order.
+
+        `named` makes one name of a side's many. Of gains, (a - b) - (c - d), a and d
+        count as more.
+        """
+        each = [
+            repr((of, named(side) if isinstance(side, dict) else side))
+            for of, side in self.compared
+        ]
+        return sorted(each[:1] + each[3:]), sorted(each[1:3])
+
+    def normal(self, named: Callable[[dict[str, Any]], Any] = dict) -> str:
+        """Returns what is compared, the same for A > B and B < A; words do not count.
+
+        >>> six, nine = {"batch_size": 6}, {"batch_size": 9}
+        >>> one, other = higher("", "a", six, nine), lower("", "a", nine, six)
+        >>> one.normal() == other.normal()
+        True
+        """
+        relation, sides = self.relation, self.parted(named)
+        if relation == "less":
+            relation, sides = "greater", sides[::-1]
+        if relation != "greater":
+            sides = min(sides, sides[::-1])
+        return repr((relation, sides, self.margin, self.among))
 
 
 SECONDS = Quantity(reduction="seconds")
@@ -263,24 +318,57 @@ def higher(
     what = final(quantity) if isinstance(quantity, str) else quantity
     fields = {"text": text, "quantity": what, "left": left, "right": right, **more}
     claim: Claim = from_mapping(Claim, fields, f"claim {text!r}")
-    if problem := _nonsense(claim):
+    if problem := nonsense(claim):
         raise ValueError(f"claim {text!r}: {problem}")
     return claim
 
 
-def _nonsense(claim: Claim) -> str:
+def nonsense(claim: Claim) -> str:
     """Says why no run could decide a claim; "" if one could."""
     quantity, other = claim.quantity, claim.right_quantity or claim.quantity
     # Of other columns, such as one's own or a misspelt one, nothing is known here.
-    known = [of.kind for of in (quantity, other) if of.kind in _KINDS]
-    is_other = quantity.kind in _KINDS and quantity.kind != "accuracy"
+    known = [of.kind for of in (quantity, other) if of.kind in KINDS]
+    is_other = quantity.kind in KINDS and quantity.kind != "accuracy"
     if len(set(known)) > 1:
         return f"{quantity.metric} and {other.metric} are measured in different units"
     if claim.right == "chance" and (is_other or quantity.reduction not in COMPARABLE):
         return "only an accuracy compares with chance"
     if quantity.reduction == "drop_from_test" and is_other:
         return f"{quantity.metric} is no accuracy, and a drop is between accuracies"
+    if (quantity.step or 0.0) % 1:
+        return f"step={quantity.step:g} is no whole number of updates"
+    return _impossible(claim)
+
+
+def _impossible(claim: Claim) -> str:
+    """Says which number of a claim lies where no value can be; "" for none."""
+    quantity, number = claim.quantity, claim.right
+    of, (low, high) = quantity.metric or quantity.reduction, quantity.limits
+    if quantity.target is not None:
+        ends = final(quantity.metric).limits
+        if not ends[0] <= quantity.target <= ends[1]:
+            return f"a target of {_beyond(quantity.target, of, ends)}"
+    if isinstance(number, float) and not low <= number <= high:
+        return _beyond(number, of, (low, high))
+    if number == {"greater": high, "less": low}.get(claim.relation, math.nan):
+        way = "above" if claim.relation == "greater" else "below"
+        return f"{of} is never {way} {number:g}"
+    if claim.margin >= high:
+        unit = "point" if claim.margin == 1 else "points"
+        return f"a margin of {_beyond(claim.margin, of, (low, high), unit)}"
     return ""
+
+
+def _beyond(
+    number: float, of: str, limits: tuple[float, float], unit: str = "%"
+) -> str:
+    low, high = limits
+    if not math.isfinite(high):
+        return f"{number:g} is out of range: {of} is at least {low:g}"
+    # What is a little above 100 % was hardly meant as so many percent.
+    meant = number == 1 or 2 <= number <= 100
+    hint = f"; did you mean {number / 100:g}, {number:g} {unit}?" if meant else ""
+    return f"{number:g} is out of range: {of} is from {low:g} to {high:g}{hint}"
 
 
 def lower(

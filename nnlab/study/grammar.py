@@ -14,7 +14,7 @@ or on one side a number or "chance"; `HELP` has the whole grammar.
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from nnlab.study import claims as made
@@ -48,7 +48,11 @@ Trials of a side; of several the mean over them counts, seed by seed:
 """
 """The grammar on one screen."""
 _SIGNS = {">": "greater", "<": "less", "==": "same", "!=": "different"}
-_TURNED = {"greater": "less", "less": "greater"}
+_TURNED = {">": "<", "<": ">"}
+_LIKE = {"=": "==", "\u2248": "==", "\u2260": "!=", "<>": "!="}
+_LIKE |= dict.fromkeys((">=", "=>", "\u2265"), ">")
+_LIKE |= dict.fromkeys(("<=", "=<", "\u2264"), "<")
+"""Signs that others write -> the sign here."""
 _PLAIN = {
     "seconds": made.SECONDS,
     "steps": made.STEPS,
@@ -56,6 +60,7 @@ _PLAIN = {
     "at_chance": made.AT_CHANCE,
 }
 _MADE: Mapping[str, tuple[Callable[..., Quantity], int]] = {
+    "final": (made.final, 0),
     "best": (made.best, 0),
     "at_epoch": (made.at_epoch, 1),
     "at_step": (made.at_step, 1),
@@ -66,6 +71,9 @@ _MADE: Mapping[str, tuple[Callable[..., Quantity], int]] = {
 """What makes a quantity of so many numbers and a column."""
 QUANTITIES = (*_MADE, *_PLAIN)
 """The names of quantities that are no columns."""
+_USUAL = ("test_accuracy", "validation_accuracy", "train_accuracy", "test_loss")
+_MARGINS = {">": "margin", "<": "margin", "!=": "margin", "==": "within"}
+_SHARES = ("%", "point", "points")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +96,21 @@ def parse(text: str) -> Claim:
     'Six learn'
     """
     source = " ".join(text.split())
-    said, _, _ = source.partition("(")[0].rpartition(":")
-    rest = source[len(said) :].removeprefix(":")
+    problems: dict[int, ValueError] = {}
+    for start in [0, *(colon.end() for colon in re.finditer(":", source))]:
+        try:
+            plain, fields = _fields(source[start:].strip())
+        except ValueError as error:
+            problems[start] = error
+        else:
+            return made.higher(source[:start].rstrip(": ") or plain, **fields)
     try:
-        fields = _fields(rest.strip())
-    except ValueError as error:
-        raise ValueError(f"claim {source!r}: {error}") from None
-    return made.higher(said.strip() or source, **fields)
+        last = masked(source).rfind(":") + 1
+    except ValueError:  # a quote that does not close
+        last = 0
+    is_open = source.count("(") != source.count(")")
+    hint = "; its brackets do not match" if is_open else ""
+    raise ValueError(f"claim {source!r}: {problems[last]}{hint}")
 
 
 def is_formula(text: str) -> bool:
@@ -114,10 +130,13 @@ def answer(text: str) -> Claim:
     return dataclasses.replace(parse(text), main=True)
 
 
-def _fields(text: str) -> dict[str, Any]:
-    """Returns the fields of a claim but for its text."""
-    sign, sides, margin = _parted(text)
-    relation, gains = _SIGNS[sign], [_gain(side) for side in sides]
+def _fields(text: str) -> tuple[str, dict[str, Any]]:
+    """Returns a claim with its number on the right, and its fields but for the text."""
+    sign, (left, right), margin = _parted(text)
+    if _side(left) is None and _side(right):
+        left, right, sign = right, left, _TURNED.get(sign, sign)
+        text = f"{left} {sign} {right}" + f" {_MARGINS[sign]} {margin}" * bool(margin)
+    relation, gains = _SIGNS[sign], [_gain(side) for side in (left, right)]
     if gains[0] and gains[1]:
         fields = _interaction(gains[0], gains[1], relation)
     elif any(gains):
@@ -126,47 +145,46 @@ def _fields(text: str) -> dict[str, Any]:
             "number it is LEFT > RIGHT margin MARGIN"
         )
     else:
-        fields, is_turned = _comparison(*sides)
-        relation = _TURNED.get(relation, relation) if is_turned else relation
+        fields = _comparison(left, right)
     if margin:
-        shares = relation != "same"  # of a ratio
-        fields["margin"] = _number(margin, fields["quantity"], shares)
-    return {**fields, "relation": relation}
+        is_ratio = fields["quantity"].scale == RATIO
+        units = ("%",) * (relation != "same") if is_ratio else _SHARES
+        fields["margin"] = _number(margin, units)
+    return text, {**fields, "relation": relation}
 
 
-def _comparison(left: str, right: str) -> tuple[dict[str, Any], bool]:
-    """Returns what two sides are, and whether the first is the constant."""
+def _comparison(left: str, right: str) -> dict[str, Any]:
+    """Returns what two sides are; a number stands on the right."""
     one, other = _side(left), _side(right)
-    is_turned = one is None
     if one is None:
-        left, right, one, other = right, left, other, one
-    if one is None:
+        named = next(filter(str.isidentifier, (left, right)), "test_accuracy")
         raise ValueError(
-            f"{right!r} and {left!r} name no trials: a side is a quantity of some, "
-            "such as test_accuracy(depth=6)"
+            f"{left!r} and {right!r} name no trials: a side is a quantity of some, "
+            f"such as {named}(depth=6), or of all, {named}()"
         )
     fields = {"quantity": one.quantity, "left": one.trials}
     fields["among"] = "best" if one.best else "mean"
     if other is None:
-        number = right if right == "chance" else _number(right, one.quantity)
-        return {**fields, "right": number}, is_turned
+        units = () if one.quantity.scale == RATIO else _SHARES
+        number = right if right == "chance" else _number(right, units)
+        return {**fields, "right": number}
     if other.best != one.best:
         raise ValueError("'best of' stands on both sides or on none")
     if other.quantity != one.quantity:
         fields["right_quantity"] = other.quantity
-    return {**fields, "right": other.trials}, is_turned
+    return {**fields, "right": other.trials}
 
 
 def _gain(text: str) -> tuple[_Side, str, _Side] | None:
     """Reads ``quantity(trials) - quantity(trials)``, or / between them."""
-    found = re.search(r"(?<=\))\s*([-/])", masked(text))
+    found = re.search(r"(?<=\))\s*([-/\u2212])", masked(text))
     if not found:
         return None
     parts = (text[: found.start()], text[found.end() :])
     first, second = (_side(part.strip()) for part in parts)
     if first is None or second is None:
         raise ValueError(f"{text!r} is no difference of two quantities of trials")
-    return first, found[1], second
+    return first, "/" if found[1] == "/" else "-", second
 
 
 def _interaction(
@@ -189,15 +207,18 @@ def _interaction(
 def _parted(text: str) -> tuple[str, tuple[str, str], str]:
     """Parts a comparison into its sign, its sides and its margin; "" for none."""
     shown = masked(text)
-    found = [*re.finditer("[<>=!]+", shown)]
+    found = [*re.finditer("[<>=!\u2248\u2260\u2264\u2265]+", shown)]
     if len(found) != 1 or found[0][0] not in _SIGNS:
         has = " and ".join(repr(one[0]) for one in found) or "none"
+        like = [_LIKE[one[0]] for one in found if one[0] in _LIKE]
+        hint = f"; did you mean {like[0]!r}?" if len(found) == 1 and like else ""
+        hint = "; write two claims" if len(found) > 1 and not like else hint
         raise ValueError(
             f"one of {', '.join(_SIGNS)} stands between its sides, outside of "
-            f"brackets; here is {has}"
+            f"brackets; here is {has}{hint}"
         )
     sign, (start, end) = found[0][0], found[0].span()
-    word = "within" if sign == "==" else "margin"
+    word = _MARGINS[sign]
     tail = re.search(r"\b(margin|within|by)\b", shown[end:])
     if (tail[1] if tail else word) != word or (sign == "==" and not tail):
         raise ValueError(f"after {sign} a margin is written '{word} 0.01'")
@@ -225,19 +246,24 @@ def _quantity(name: str, arguments: list[str]) -> Quantity:
     if name in _PLAIN:
         return _PLAIN[name]
     if name not in _MADE:
-        if not name.isidentifier() or (arguments and arguments[0].isidentifier()):
-            hint = nearest(name, QUANTITIES)
-            raise ValueError(f"unknown quantity {name!r}{hint}, or a column")
+        takes_column = any(map(str.isidentifier, arguments))
+        is_column = name.isidentifier() and (
+            not takes_column or made.final(name).kind in made.KINDS
+        )
+        if not is_column:
+            hint = nearest(name.replace(" ", "_"), (*QUANTITIES, *_USUAL))
+            raise ValueError(f"unknown quantity {name!r}{hint}, or another column")
         return made.final(name)
     make, count = _MADE[name]
-    numbers = [_number(text) for text in arguments[:count]]
-    del arguments[:count]
+    numbers, arguments[:count] = arguments[:count], []
     is_named = bool(arguments) and arguments[0].isidentifier()
     columns = [arguments.pop(0)] if is_named else []
     if len(numbers) < count or not (columns or name == "steps_to"):
         needs = ", ".join([*["NUMBER"] * count, "COLUMN"])
         raise ValueError(f"{name} is written {name}({needs}, TRIALS)")
-    return make(*numbers, *columns)
+    is_share = name == "steps_to" and (not columns or columns[0].endswith("accuracy"))
+    units = _SHARES if is_share else ()
+    return make(*(_number(text, units) for text in numbers), *columns)
 
 
 def _trials(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
@@ -249,7 +275,7 @@ def _trials(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
     found: dict[str, Any] = {}
     for argument in arguments:
         name, equals, value = (part.strip() for part in argument.partition("="))
-        if label := re.fullmatch(r"(['\"])(.*)\1", argument, re.DOTALL):
+        if label := re.fullmatch(r"(?:label *= *)?(['\"])(.*)\1", argument, re.DOTALL):
             path, read = "label", label[2]
         elif equals and value:
             path = path_of(name)
@@ -264,11 +290,8 @@ def _trials(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
     return found, bool(best)
 
 
-def _number(text: str, quantity: Quantity | None = None, shares: bool = False) -> float:
-    """Reads ``0.95``, ``95 %`` or ``0.5 points``.
-
-    What is compared as a ratio is no share, but may differ by `shares`.
-    """
+def _number(text: str, units: Collection[str]) -> float:
+    """Reads ``0.95``, ``95 %`` or ``0.5 points``, if it may have such a unit."""
     plain = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
     typed = text.replace("\N{MINUS SIGN}", "-")  # as reports have it
     found = re.fullmatch(rf"({plain})\s*(%|points?)?", typed)
@@ -279,7 +302,8 @@ def _number(text: str, quantity: Quantity | None = None, shares: bool = False) -
         )
     if not found[2]:
         return float(found[1])
-    of_ratio = quantity is not None and quantity.scale == RATIO
-    if of_ratio and not (shares and found[2] == "%"):
-        raise ValueError(f"{text!r} goes with accuracies and shares")
+    if found[2] not in units:
+        raise ValueError(
+            f"{text!r} goes with accuracies and shares; here is a plain number"
+        )
     return float(f"{float(found[1]) / 100:.12g}")

@@ -71,7 +71,7 @@ def masked(text: str, of: str = "") -> str:
         elif character in "'\"" and before in (",=([{:" if depth else ",="):
             quote = character
         else:
-            depth += (character in "([{") - (character in ")]}")
+            depth += (character in "([{") - (depth > 0 and character in ")]}")
         shown += "_" if depth or quote else character
         before = character if character.strip() else before
     if quote:

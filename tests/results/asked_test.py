@@ -20,7 +20,7 @@ def test_a_claim_of_a_study_carries_its_answer_and_is_there_once():
     found = asked.of_study(study, [SAME, OTHER, OTHER])
     assert [claim.text for claim in found] == ["own words", OTHER]
     assert all(claim.main for claim in found)
-    own, other = asked.beside(study.claims, found)
+    own, other = asked.of_study(study, [SAME, OTHER, OTHER])
     assert own == dataclasses.replace(OWN, main=True)
     assert (other.text, other.main) == (OTHER, True)
 

@@ -61,7 +61,9 @@ SAME = {
     "drop(test_moved_accuracy, depth=6) > 5 points": higher("", DROP, SIX, 0.05),
     "seconds(depth=6) > seconds(depth=1)": higher("", claims.SECONDS, SIX, ONE),
     "steps(depth=6) == 100 within 5": same_within("", 5, claims.STEPS, SIX, 100),
-    "test_loss(depth=6) > \N{MINUS SIGN}5": higher("", "test_loss", SIX, -5),
+    "best_minus_final(test_loss, depth=6) > \N{MINUS SIGN}5": higher(
+        "", claims.best_minus_final("test_loss"), SIX, -5
+    ),
     "diverged(depth=6) > 5 %": higher("", claims.DIVERGED, SIX, 0.05),
     "at_chance(depth=6) < 1": lower("", claims.AT_CHANCE, SIX, 1),
     "test_accuracy(best of depth=6) > test_accuracy(best of all)": higher(
@@ -122,7 +124,7 @@ def test_a_study_takes_texts_and_keeps_fields():
 
 MISTAKES = {
     "best(depth=6) > 3": r"best\(COLUMN, TRIALS\)",
-    "at_epoch(test_loss, depth=6) > 3": r"'test_loss' is neither a number",
+    "at_epoch(test_loss, depth=6) > 3": r"at_epoch\(NUMBER, COLUMN, TRIALS\)",
     "at_epoch(3) > 3": r"at_epoch\(NUMBER, COLUMN, TRIALS\)",
     "besst(test_loss, depth=6) > 3": "quantity 'besst'; did you mean 'best'",
     "test_accuracy(dept=6) > 3": "'dept'; did you mean 'model.depth'",
