@@ -13,6 +13,7 @@ from shown import RATE, RATES, rows_of
 
 from nnlab import report, study
 from nnlab.report import answer, sections
+from nnlab.statistics.effects import paired
 from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
 from nnlab.words import numbers
@@ -168,7 +169,23 @@ def test_a_ratio_is_shown_with_its_interval_and_an_order_without():
     assert re.fullmatch(r"x 32\d", ratio)
     assert re.fullmatch(r"2\d\d to 3\d\d", interval)
     values[0, 0] = 0.0
-    assert cells() == (numbers.NONE, numbers.NONE)
+    size, interval = cells()
+    assert size.endswith("against 1, greater in 4 of 4")
+    assert interval == numbers.NONE
+
+
+@pytest.mark.parametrize("low", [0.0003, -0.0003])
+def test_an_interval_that_ends_beside_0_does_not_read_as_if_it_ended_there(low):
+    gaps = np.array([0.01, 0.03, 0.05, 0.09])
+    gaps += low - paired(gaps).low
+    levels = np.full((3, 4), 0.5)
+    levels[1] += gaps
+    found = synthetic.findings(levels, sweep=RATES, claims=[CLAIM])
+    (row,) = rows_of(sections.claims(found))
+    start, end = row["interval (adjusted like p)"].split(" to ")
+    assert numbers.true_minus(f"{100 * low:.2f}") == start
+    assert len(end.partition(".")[2]) == 2
+    assert row["verdict"].startswith("supported" if low > 0 else "not significant")
 
 
 @pytest.mark.parametrize(

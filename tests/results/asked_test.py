@@ -25,6 +25,30 @@ def test_a_claim_of_a_study_carries_its_answer_and_is_there_once():
     assert (other.text, other.main) == (OTHER, True)
 
 
+TWO = [{"batch_size": 8, "label": "a"}, {"batch_size": 9, "label": "b"}]
+BETTER = higher("a is better", "test_accuracy", {"label": "a"}, {"label": "b"})
+MIRRORED = [
+    "test_accuracy(batch_size=8) > test_accuracy(batch_size=9)",
+    """test_accuracy("b") < test_accuracy("a")""",
+    "Words: final(test_accuracy, batch_size=9) < test_accuracy(batch_size=8.0)",
+]
+
+
+@pytest.mark.parametrize("text", MIRRORED)
+def test_a_claim_of_the_study_in_another_form_is_not_a_new_one(text):
+    study = Study(claims=[BETTER], sweep=TWO)
+    assert asked.of_study(study, [text]) == (dataclasses.replace(BETTER, main=True),)
+    run = synthetic.results(claims=[BETTER], sweep=TWO)
+    more, claims = asked.of_run(run, [text])
+    assert (more.study.claims, claims) == ((BETTER,), [BETTER])
+
+
+def test_forms_of_one_claim_in_a_call_are_one():
+    study = Study(claims=MIRRORED, sweep=TWO)
+    assert len(study.claims) == 3
+    assert [c.text for c in asked.of_study(study, MIRRORED)] == MIRRORED[:1]
+
+
 def test_columns_are_those_that_the_study_will_measure():
     moved = Study(test_sets={"moved_pixels": 1})
     for name, study, more in (
@@ -53,6 +77,9 @@ def test_a_side_is_not_compared_with_itself():
         asked.of_study(Study(sweep=sweep), [both])
     early = "test_accuracy(batch_size=8) > at_epoch(1, test_accuracy, batch_size=8)"
     assert asked.of_study(Study(sweep=sweep), [early])
+    gain = "test_loss(batch_size=8) / test_loss(batch_size=9)"
+    with pytest.raises(ValueError, match="both sides are the same trials"):
+        asked.of_study(Study(sweep=sweep), [f"{gain} > {gain}"])
 
 
 def test_settings_that_no_trial_has_together_are_named():

@@ -40,6 +40,21 @@ def test_a_spread_is_found_again():
         assert np.mean(values) == pytest.approx(deviation**2, rel=0.05)
 
 
+def test_parts_on_examples_of_their_own_have_the_spread_of_their_sum():
+    rng, of = np.random.default_rng(0), (0.5, 1.0, 2.0)
+    means, told = [], []
+    for _ in range(1_500):
+        one, other = (drawn(rng, 10, size, of) for size in (200, 50))
+        means.append(one.mean() + other.mean())
+        found = power.spread(one, other)
+        rest = found.examples + found.rest / 10
+        told.append(found.seeds / 10 + rest / found.size)
+    assert np.mean(told) == pytest.approx(np.var(means), rel=0.1)
+    effect = crossed(one, other)
+    assert detectable(effect) > 0
+    assert to_decide(effect, 1.0, 1)[0]
+
+
 def test_examples_that_are_too_few_are_told_from_seeds_that_are():
     of = Spread(seeds=1e-5, examples=0.01, rest=0.02, size=400)
     assert power.seeds_needed(of, 0.01) is None

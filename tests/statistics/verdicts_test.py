@@ -150,7 +150,6 @@ def test_trials_that_are_absent_are_not_tested():
         _claim(left="2"),
         _claim(Quantity(metric="test_moved_accuracy")),
         _claim(Quantity(metric="test_accuracy", reduction="at_epoch", epoch=99)),
-        _claim(SECONDS, right="chance"),
         _claim(),
     )
     accuracy = np.random.default_rng(7).normal(0.9, 0.01, (3, 8))

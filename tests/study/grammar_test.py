@@ -113,6 +113,29 @@ def test_a_claim_s_text_is_its_source_or_stands_before_a_colon():
     assert without_text(said) == without_text(grammar.parse(source))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("my words (see fig 2)", "it's so: a) first", "if A > B (by 3 %: at most)"),
+        *("at 12:30", "unclosed (", ":)", "best(x, y) > 3"),
+    ],
+)
+def test_words_before_the_colon_may_hold_anything(words):
+    source = "test_accuracy(dataset=csv:a.csv) > chance"
+    claim = grammar.parse(f"{words}: {source}")
+    assert claim.text == words
+    assert without_text(claim) == without_text(grammar.parse(source))
+
+
+def test_a_number_that_comes_first_is_turned_to_the_right_with_its_sign():
+    turned = grammar.parse("90 % > test_accuracy(depth=6) margin 1 point")
+    assert turned.text == "test_accuracy(depth=6) < 90 % margin 1 point"
+    assert turned == grammar.parse(turned.text)
+    assert grammar.parse("chance == test_accuracy() within 1 %").text == (
+        "test_accuracy() == chance within 1 %"
+    )
+
+
 def test_a_study_takes_texts_and_keeps_fields():
     text = "test_accuracy(depth=6) > chance"
     claim = higher("by function", TEST, SIX, "chance")
@@ -133,9 +156,21 @@ MISTAKES = {
     "test_accuracy(6) > 3": "'6' names no trials",
     "test_accuracy(depth=6, model.depth=6) > 3": "model.depth is there twice",
     "test_accuracy(depth=6,, batch_size=6) > 3": "empty place",
-    "test_accuracy(depth=6) >= 3": "here is '>='",
-    "test_accuracy(depth=6) > 3 > 4": "here is '>' and '>'",
-    "test_accuracy(depth=6 > 3": "here is none",
+    "test_accuracy(depth=6) >= 0.3": "here is '>='; did you mean '>'",
+    "test_accuracy(depth=6) \N{LESS-THAN OR EQUAL TO} 0.3": "did you mean '<'",
+    "test_accuracy(depth=6) = chance": "did you mean '=='",
+    "0.3 < test_accuracy(depth=6) < 0.4": "here is '<' and '<'; write two claims",
+    "test_accuracy(depth=6) > 0.1 and test_loss(depth=6) < 3": "write two claims",
+    "test_accuracy(depth=6 > 3": "here is none; its brackets do not match",
+    "test_accuracy(depth=6)) > 3": "its brackets do not match",
+    "test_accuracy > 0.9": r"name no trials.* or of all, test_accuracy\(\)",
+    "test accuracy(depth=6) > 0.9": "did you mean 'test_accuracy'",
+    "quantile(0.9, test_loss, depth=6) > 0.9": "unknown quantity 'quantile'",
+    "test_accuracy(batch_norm) > 0.9": "'batch_norm' names no trials",
+    "at_epoch(10 %, test_loss, depth=6) < 1": "'10 %' goes with accuracies",
+    "steps_to(10 %, test_loss, depth=6) < 1": "'10 %' goes with accuracies",
+    "words (of mine): test_accuracy(dept=6) > 3": "'dept'; did you mean",
+    "test_accuracy(depth=6) > 97": "mean 0.97, 97 %",
     "test_accuracy('a > 3": "the quote ' does not close",
     "test_accuracy(depth=6) == 3": "'within 0.01'",
     "test_accuracy(depth=6) == 3 by 1": "'within 0.01'",

@@ -24,6 +24,20 @@ def test_digits_are_those_that_the_interval_supports(mean, high, text):
     assert numbers.mean_text(mean, high) == text
 
 
+@pytest.mark.parametrize(
+    ("values", "at", "digits"),
+    [
+        ((0.02, 1.3), 0.0, 2),
+        ((-0.0006, 1.3), 0.0, 3),
+        ((0.0, 1.3), 0.0, 1),
+        ((1e-12, float("nan")), 0.0, 1),
+        ((95.0, 95.04), 95.0, 2),
+    ],
+)
+def test_what_differs_from_a_number_does_not_read_like_it(values, at, digits):
+    assert numbers.told_apart(numbers.fixed, 1, values, at) == digits
+
+
 STEERING = (
     *("\x1b[2J", "\a", "\b", "\r", "\0", "\x9b31m", "\x85", "\u202e", "\u2066"),
     *("\u200b", "\ufeff", "\u2028", "\ud800", "\uffff", "\U000e0001"),
