@@ -193,7 +193,7 @@ def _value(verdict: Verdict, value: float) -> str:
     """Returns a side's value with its unit, or what it gains."""
     claim, quantity, unit = verdict.claim, verdict.claim.quantity, verdict.unit
     if is_share(quantity):
-        unit = "points" if quantity.reduction in _FALLS else "%"
+        unit = "points" if quantity.reduction in FALLS else "%"
     if claim.beside and verdict.scale == RATIO:
         return f"a factor of {digits(value, 3)}"
     if claim.beside:
