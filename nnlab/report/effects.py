@@ -222,7 +222,10 @@ def _effect(verdict: Verdict) -> tuple[str, list[str]]:
             lead = f"{more if effect > 1 else less} by "
         if lead and effect < 1:
             effect, ends = 1 / effect, [1 / end for end in reversed(ends)]
-        return f"{lead}a factor of {digits(effect, 3)}", [digits(e, 3) for e in ends]
+        count = numbers.told_apart(digits, 3, ends, 1.0)
+        return f"{lead}a factor of {digits(effect, count)}", [
+            digits(end, count) for end in ends
+        ]
     if verdict.scale == ORDER:
         return "", []
     texts = [_plain(verdict, value) for value in (verdict.effect, *ends)]

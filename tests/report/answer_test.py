@@ -350,7 +350,7 @@ def test_it_counts_claims_and_says_what_holds_instead_of_the_contradicted():
     fast, slow = {RATE: 0.7}, {RATE: 0.02}
     claims = [
         higher("true", "test_accuracy", fast, slow),
-        *(lower(f"wrong {n}", "test_accuracy", fast, n / 10) for n in range(3)),
+        *(lower(f"wrong {n}", "test_accuracy", fast, (n + 1) / 10) for n in range(3)),
         higher("wrong", "test_accuracy", slow, fast, otherwise="Slow is worse"),
         higher("absent", "test_accuracy", {RATE: 9.0}, "chance"),
     ]
