@@ -13,7 +13,8 @@ from nnlab import report, results
 from nnlab.commands import train
 from nnlab.runs import experiment
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.verdicts import NOT_TESTED, undecidable
+from nnlab.statistics.judging import undecidable
+from nnlab.statistics.verdicts import NOT_TESTED
 from nnlab.study import Study
 from nnlab.training.prepare import prepare
 

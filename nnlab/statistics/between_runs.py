@@ -107,7 +107,7 @@ def compare_bests(runs: Sequence[Findings]) -> tuple[Difference, ...]:
     both runs kept what each network said of each test example (`crossed`); over new
     data, where every seed drew its own split; else over seeds (paired t, or Welch's).
     Where more than a quarter of the seeds have no value, nothing is tested. As in
-    claims about the best trial (`verdicts.judge`), p is multiplied by the number of
+    claims about the best trial (`judging.judge`), p is multiplied by the number of
     trials on the side that had more to choose from. It is at least
     `effects.chance_of_parting` of the networks at chance, where their numbers differ by
     more than a quarter. Holm's adjustment runs over all pairs of runs.

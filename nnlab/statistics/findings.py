@@ -23,6 +23,7 @@ from nnlab.results import Results
 from nnlab.statistics import (
     examples,
     interaction,
+    judging,
     members,
     ranking,
     rate_range,
@@ -106,7 +107,7 @@ class Findings:
     @once
     def verdicts(self) -> tuple[verdicts.Verdict, ...]:
         """What the data say about the study's claims."""
-        return verdicts.judge(self)
+        return judging.judge(self)
 
     @once
     def interaction(self) -> interaction.Interaction | None:

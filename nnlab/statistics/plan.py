@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nnlab.results import Results
-from nnlab.statistics import verdicts
+from nnlab.statistics import judging, leaning, verdicts
 from nnlab.statistics.effects import Effect
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import MIN_SEEDS
@@ -46,7 +46,7 @@ def needs(findings: Findings, power: float = POWER) -> list[Need]:
     like those of the pilot.
     """
     drafts = verdicts.drafts(findings)
-    steps = verdicts.adjusted_steps(findings, drafts)
+    steps = judging.adjusted_steps(findings, drafts)
     return [_need(findings.results, d, s, power) for d, s in zip(drafts, steps)]
 
 
@@ -61,7 +61,7 @@ def _need(results: Results, draft: verdicts.Draft, step: float, power: float) ->
         # Both one-sided tests at 5 % must reject.
         power, step = (1 + power) / 2, step / 2
     seeds, examples = to_decide(
-        effect, _about(claim, effect), step, lambda e: verdicts.lean(claim, e)[0], power
+        effect, _about(claim, effect), step, lambda e: leaning.lean(claim, e)[0], power
     )
     shared = "no number of seeds does: all split the same examples"
     reason = shared if effect.ratio and not seeds else ""
@@ -71,16 +71,16 @@ def _need(results: Results, draft: verdicts.Draft, step: float, power: float) ->
 def _about(claim: Claim, effect: Effect) -> float:
     """Returns the effect that a claim is about, on the scale of its test."""
     if claim.relation == "same":
-        low, high = verdicts.same_ends(claim, effect.scale)
+        low, high = leaning.same_ends(claim, effect.scale)
         return _beyond(claim, effect) or min(-low, high)
-    least = abs(verdicts.bound(claim, effect.scale))
+    least = abs(leaning.bound(claim, effect.scale))
     near = max(effect.low, -effect.high, 0.0)
     return max(least, near) or abs(effect.mean)
 
 
 def _beyond(claim: Claim, effect: Effect) -> float:
     """Returns how far the pilot's interval lies beyond what counts as the same."""
-    low, high = verdicts.same_ends(claim, effect.scale)
+    low, high = leaning.same_ends(claim, effect.scale)
     return float(np.nanmax([effect.low - high, low - effect.high, 0.0]))
 
 

@@ -10,18 +10,18 @@ import synthetic
 
 from nnlab import report
 from nnlab.statistics import (
+    judging,
     members,
     ranking,
     sequential,
     summary,
     targets,
-    verdicts,
 )
 from nnlab.study import Claim, Quantity
 
 RATE = "optimizer.learning_rate"
 STATISTICS = (
-    *(ranking.best_trial, ranking.compare_to_best, verdicts.judge, summary.summarize),
+    *(ranking.best_trial, ranking.compare_to_best, judging.judge, summary.summarize),
     *(targets.steps_to_target, targets.default_target, sequential.history),
     *(members.dropped, members.status_counts),
 )

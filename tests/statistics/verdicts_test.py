@@ -10,7 +10,7 @@ import synthetic
 from scipy import stats
 
 from nnlab.statistics import effects
-from nnlab.statistics.verdicts import undecidable
+from nnlab.statistics.judging import undecidable
 from nnlab.study import Claim, Quantity, Study
 from nnlab.study.claims import AT_CHANCE, DIVERGED, SECONDS, depends
 
