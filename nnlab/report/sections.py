@@ -23,8 +23,9 @@ from nnlab.statistics.examples import DATA, SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import Comparison, num_families
-from nnlab.statistics.verdicts import Verdict, matching
+from nnlab.statistics.verdicts import Verdict
 from nnlab.study import DIFFERENCE, ORDER, RATIO, SHOWN, Claim, Quantity, Study
+from nnlab.study.fitting import meant
 from nnlab.words import numbers
 from nnlab.words.settings import words
 
@@ -319,9 +320,9 @@ def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -
     if best is not None:
         return f"{trial_name(results, best)}: {text}"
     if isinstance(selector, Mapping):
-        meant = len(matching(results, selector))
-        is_mean = meant > 1 and claim.among == "mean"
-        mean = f" (mean of {meant} trials)" if is_mean else ""
+        count = len(meant(results.trials, selector))
+        is_mean = count > 1 and claim.among == "mean"
+        mean = f" (mean of {count} trials)" if is_mean else ""
         return f"{_chosen(selector)}{mean}: {text}"
     return f"{selector}: {text}" if isinstance(selector, str) else text
 

@@ -14,6 +14,7 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import MIN_SEEDS
 from nnlab.statistics.power import POWER, to_decide
 from nnlab.study import Claim
+from nnlab.study.fitting import meant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ def needs(findings: Findings, power: float = POWER) -> list[Need]:
 
 def _need(results: Results, draft: verdicts.Draft, step: float, power: float) -> Need:
     claim, effect = draft.verdict.claim, draft.effect
-    every = (verdicts.matching(results, side) for side in claim.sides)
+    every = (meant(results.trials, side) for side in claim.sides)
     trials = {trial.index for some in every for trial in some}
     need = Need(claim, tuple(sorted(trials)))
     if effect is None or math.isnan(step):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnlab.results import DIVERGED, Results
+from nnlab.results import DIVERGED
 from nnlab.results.instants import unmeasured
 from nnlab.statistics.effects import (
     Effect,
@@ -157,11 +157,6 @@ def drafts(findings: "Findings") -> list[Draft]:
     return [_examine(findings, claim) for claim in findings.results.study.claims]
 
 
-def matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
-    """Returns the trials that ``{path: value}`` on a side of a claim means."""
-    return meant(results.trials, selector)
-
-
 class _UntestedError(Exception):
     """The reason why a claim is not tested in this run."""
 
@@ -192,20 +187,17 @@ _Sides = tuple[_Side, _Side]
 
 def _examine(findings: "Findings", claim: Claim) -> Draft:
     """Drafts a verdict by where the data lean; `_settle` decides by significance."""
+    is_time = claim.quantity.reduction == "seconds"
+    compare = _compare_seconds if is_time else _compare_members
+    sides: Sequence[_Side] = ()
     try:
-        sides = _sides(findings, claim)
+        sides = left, right = _sides(findings, claim)
+        draft = compare(findings, claim, (left, right))
     except _UntestedError as error:
-        return Draft(Verdict(claim, NOT_TESTED, str(error)))
-    seconds = claim.quantity.reduction == "seconds"
-    try:
-        draft = (_compare_seconds if seconds else _compare_members)(
-            findings, claim, sides
-        )
-    except _UntestedError as error:  # the notes of its sides still hold
         draft = Draft(Verdict(claim, NOT_TESTED, str(error)))
     verdict = draft.verdict
     notes = [side.note for side in sides]
-    searched = max(side.searched for side in sides)
+    searched = max((side.searched for side in sides), default=1)
     chosen: dict[str, Any] = {
         f"{side.name}_trial": side.trials[0].index
         for side in sides
@@ -251,7 +243,7 @@ def _side(
 ) -> _Side:
     if not isinstance(of, Mapping):
         return _Side(name, quantity, number=math.nan if of == "chance" else float(of))
-    trials = matching(findings.results, of)
+    trials = meant(findings.results.trials, of)
     ran = tuple(t for t in trials if findings.results.has_run(t.index))
     if not ran:
         count = "matching it has run" if trials else "matches it"
@@ -430,9 +422,9 @@ def _effect(
 
 
 def _counts(findings: "Findings", sides: _Sides, both: np.ndarray) -> dict[str, Any]:
-    """Returns what p is at least where one side lost more networks, as a draft's fields.
+    """Returns what p is at least where one side lost more of the pairs in `both`.
 
-    Lost is what ends at chance, of the pairs in `both`.
+    Lost is what ends at chance. These are fields of a draft.
     """
     lost = (_members(findings, AT_CHANCE, side, len(both)) for side in sides)
     left, right = (np.nan_to_num(side).mean(axis=0)[both] for side in lost)

@@ -16,7 +16,7 @@ in a line: what is said, what is compared, and of which trials.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from nnlab.study.fields import Checked, FieldError, field, from_mapping
@@ -164,40 +164,37 @@ class Claim(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_beside()
-        if isinstance(self.right, str) and self.right != "chance":
-            raise FieldError(
-                "right", f"={self.right!r} must be trials, a number or 'chance'"
-            )
-        if self.relation == "same" and self.margin == 0.0:
-            raise FieldError("relation", "='same' needs a margin above 0")
-        if self.right_quantity is not None:
-            if not isinstance(self.right, dict):
-                raise FieldError("right_quantity", " goes with trials on the right")
-            for quantity in (self.quantity, self.right_quantity):
-                if quantity.reduction not in COMPARABLE:
-                    raise FieldError(
-                        "right_quantity",
-                        f" does not go with reduction={quantity.reduction!r}; allowed: "
-                        f"{', '.join(COMPARABLE)}",
-                    )
-        for side in self.sides:
-            for path in side:
-                if path != "label" and path not in PATHS:
-                    raise ValueError(
-                        f"unknown field {path!r} in the claim {self.text!r}"
-                        f"{nearest_path(path, (*PATHS, 'label'))}"
-                    )
+        for name, problem in self._misfits():
+            raise FieldError(name, problem)
+        for path in (path for side in self.sides for path in side):
+            if path != "label" and path not in PATHS:
+                raise ValueError(
+                    f"unknown field {path!r} in the claim {self.text!r}"
+                    f"{nearest_path(path, (*PATHS, 'label'))}"
+                )
 
-    def _check_beside(self) -> None:
-        if not self.beside:
-            return
-        if len(self.beside) != 2 or not isinstance(self.right, dict):
-            raise FieldError("beside", " needs two sides of trials, as left and right")
-        if self.right_quantity or self.among == "best":
-            raise FieldError("beside", " goes without right_quantity and among='best'")
-        if self.quantity.reduction == "seconds":
-            raise FieldError("beside", " does not go with reduction='seconds'")
+    def _misfits(self) -> Iterator[tuple[str, str]]:
+        """Yields fields that do not go with others, and why."""
+        is_pair, other = isinstance(self.right, dict), self.right_quantity
+        if isinstance(self.right, str) and self.right != "chance":
+            yield "right", f"={self.right!r} must be trials, a number or 'chance'"
+        if self.relation == "same" and self.margin == 0.0:
+            yield "relation", "='same' needs a margin above 0"
+        if other and not is_pair:
+            yield "right_quantity", " goes with trials on the right"
+        for of in (self.quantity, other) if other else ():
+            if of.reduction not in COMPARABLE:
+                allowed = f"allowed: {', '.join(COMPARABLE)}"
+                yield (
+                    "right_quantity",
+                    f" does not go with reduction={of.reduction!r}; {allowed}",
+                )
+        if self.beside and (len(self.beside) != 2 or not is_pair):
+            yield "beside", " needs two sides of trials, as left and right"
+        if self.beside and (other or self.among == "best"):
+            yield "beside", " goes without right_quantity and among='best'"
+        if self.beside and self.quantity.reduction == "seconds":
+            yield "beside", " does not go with reduction='seconds'"
 
     @property
     def compared(self) -> tuple[tuple[Quantity, "Right"], ...]:
@@ -335,8 +332,9 @@ def nonsense(claim: Claim) -> str:
         return "only an accuracy compares with chance"
     if quantity.reduction == "drop_from_test" and is_other:
         return f"{quantity.metric} is no accuracy, and a drop is between accuracies"
-    if (quantity.step or 0.0) % 1:
-        return f"step={quantity.step:g} is no whole number of updates"
+    for step in (of.step or 0.0 for of in (quantity, other)):
+        if step % 1:
+            return f"step={step:g} is no whole number of updates"
     return _impossible(claim)
 
 
