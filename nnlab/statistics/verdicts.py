@@ -495,5 +495,7 @@ def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
     effect = dataclasses.replace(welch(left - right, *times), scale=scale)
     facts = {"unit": unit, "left": shown(left, scale), "right": shown(right, scale)}
     if math.isnan(lean(claim, effect)[0]):
-        facts["reason"] = f"fewer than {MIN_SEEDS} segments, or no spread"
+        few = min(len(segments) for side in times for segments in side) < MIN_SEEDS
+        reason = f"fewer than {MIN_SEEDS} segments" if few else "no spread"
+        facts["reason"] = f"{reason}, so nothing is tested"
     return _draft(claim, (effect, effect), facts)
