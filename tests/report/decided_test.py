@@ -88,6 +88,39 @@ def test_the_status_is_that_of_the_worst_verdict(tmp_path, asked, status, first)
     assert all(text in line for text, line in zip(asked, lines))
 
 
+REFUSED = {
+    "at_epoch(2.5, test_accuracy) > 0.5": "near it are epoch 2 and epoch 3",
+    "at_epoch(11, test_accuracy) > 0.5": "the last is epoch 10",
+    "at_epoch(50 %, test_accuracy) > 0.5": "'50 %' goes with accuracies",
+    "at_step(3, test_accuracy) > 0.5": "the first is update 35",
+    "test_accuracy() > 97": "did you mean 0.97, 97 %?",
+    "steps_to(97) < 9": "a target of 97 is out of range",
+    "grad_norm_dense_7() > 0": "did you mean 'grad_norm_dense_",
+    'test_accuracy("2") > 0.5': "no trial has label='2'",
+    'test_accuracy("0") - test_accuracy("1") > 0.1': "compared with another one",
+    'test_accuracy("0") > test_accuracy(learning_rate=0.1)': "are the same trials",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_the_run_cannot_tell_is_a_mistake_in_one_line(tmp_path, text):
+    synthetic.results(**MADE, workdir=tmp_path)
+    code, out, err = launched(check, f"--workdir={tmp_path}", f"--claim={text}")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: claim {text!r}: ")
+    assert REFUSED[text] in err
+
+
+def test_the_study_s_own_claim_in_another_form_is_answered_in_its_words(tmp_path):
+    synthetic.results(**MADE, claims=[BETTER], workdir=tmp_path)
+    mirrored = 'test_accuracy(learning_rate=0.2) < test_accuracy("0")'
+    lines = [
+        launched(check, f"--workdir={tmp_path}", *given)[1]
+        for given in ([], [f"--claim={mirrored}"])
+    ]
+    assert lines[0] == lines[1]
+
+
 def test_without_any_claim_a_check_is_a_mistake(tmp_path):
     synthetic.results(**MADE, workdir=tmp_path)
     code, out, err = launched(check, f"--workdir={tmp_path}")

@@ -77,5 +77,9 @@ def test_what_may_come_or_was_lost_is_not_called_unmeasured():
         run = synthetic.results(sweep=synthetic.labelled(1), **{ended: some})
         assert instants.unmeasured(run, 0, at_epoch(9, TEST)) == ""
         assert instants.unmeasured(run, 0, at_epoch(11, TEST))
+    # The seeds of trees end where each is best, before the last round.
+    values = np.where(np.arange(4) < 3, 0.5, np.nan) * np.ones((1, 8, 1))
+    run = synthetic.results({TEST: values}, sweep=[{"model.name": "boosted_trees"}])
+    assert "the last is epoch 50" in instants.unmeasured(run, 0, at_epoch(99, TEST))
     run = synthetic.results(sweep=synthetic.labelled(2), never_ran=[1])
     assert instants.unmeasured(run, 1, at_epoch(99, TEST)) == ""

@@ -144,6 +144,14 @@ def test_same_needs_the_interval_inside_the_margin():
     assert verdict.verdict == "contradicted"
 
 
+def test_a_difference_to_either_side_has_the_two_sided_p():
+    accuracy = np.random.default_rng(8).normal(0.9, 0.01, (2, 8))
+    accuracy[0] += (accuracy[1] - accuracy[0]).mean() + 1e-4
+    (found,) = _verdicts(accuracy, _claim(relation="different"))
+    assert found.p == pytest.approx(stats.ttest_rel(*accuracy).pvalue)
+    assert found.p > 2 / 3  # where that of being near 0 would be smaller
+
+
 def test_trials_that_are_absent_are_not_tested():
     claims = (
         _claim(left="nobody"),
@@ -156,6 +164,7 @@ def test_trials_that_are_absent_are_not_tested():
     *absent, tested = _verdicts(accuracy, *claims, never_ran=[2])
     assert {v.verdict for v in absent} == {"not tested in this run"}
     assert all(v.reason for v in absent)
+    assert "the last is epoch 10" in absent[-1].reason
     assert tested.p_holm == tested.p
 
 
