@@ -149,18 +149,13 @@ def _plain(verdict: Verdict, value: float) -> str:
 
 
 def decimals(verdict: Verdict, factor: float = 1.0) -> int:
-    """Returns the decimals of an effect, and of its sides: as the interval supports.
+    """Returns the decimals of an effect that is shown `factor` times.
 
-    There are more where an end would look like 0, or like the number on the right, and
-    is not. The effect is shown `factor` times.
+    They are those that the interval supports, or more where an end would look like 0.
     """
-    at = 0.0 if isinstance(verdict.claim.right, dict) else factor * verdict.right
     low, high = factor * verdict.low, factor * verdict.high
-    supported = numbers.supported_decimals((high - low) / 2)
-    for start in {0.0, at}:
-        ends = (start + low, start + high)
-        supported = numbers.told_apart(numbers.fixed, supported, ends, start)
-    return supported
+    least = numbers.supported_decimals((high - low) / 2)
+    return numbers.told_apart(numbers.fixed, least, (low, high))
 
 
 def order_text(verdict: Verdict) -> str:

@@ -61,6 +61,22 @@ def test_a_plan_from_four_seeds_keeps_its_promise(claim, shift):
     assert np.mean(kept) >= 0.75
 
 
+@pytest.mark.parametrize(("margin", "kind"), [(0.3, "seeds"), (0.04, "examples")])
+def test_a_drop_between_sets_of_other_examples_is_planned(margin, kind):
+    rng = np.random.default_rng(0)
+    easy = {name: rng.random((1, 1, 100)) < 0.9 for name in ("validation", "test")}
+    kept = rng.random((1, 4, 100)) < 0.95  # most of what is right is so in every seed
+    correct = {name: of & kept for name, of in easy.items()}
+    drop = c.drop("validation_accuracy")
+    claim = c.same_within("Alike", margin, drop, {"label": "0"}, 0.0)
+    found = synthetic.findings(
+        correct=correct, sweep=synthetic.labelled(1), num_evaluations=1, claims=[claim]
+    )
+    (need,) = plan.needs(found)
+    assert getattr(need, kind)
+    assert found.verdicts[0].over == "seeds and examples"
+
+
 def test_an_exact_test_is_planned_for_seeds_that_end_alike():
     at = np.array([[2, 2, 3, 2], [8, 9, 99, 8]])[:, :, None]
     values = np.where(np.arange(10) >= at, 0.95, 0.5)
