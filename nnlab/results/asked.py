@@ -104,7 +104,9 @@ def _read(
 
 def _key(claim: Claim, trials: Sequence[Trial]) -> str:
     """Returns what a claim compares, whatever its words and those of its sides."""
-    return claim.normal(lambda side: [t.index for t in meant(trials, side)] or side)
+    return claim.normal(
+        lambda side: [t.index for t in meant(trials, side)] or sorted(side.items())
+    )
 
 
 def _unknown(claim: Claim, columns: Collection[str], layers: bool) -> str:
@@ -127,14 +129,12 @@ def _unmet(
     if not trials:
         return ""
     for quantity, side in claim.compared:
-        if isinstance(side, dict):
-            found = meant(trials, side)
-            problems = [lacking(trial, quantity) for trial in found]
-            problem = (
-                next(filter(None, problems), "") if found else _unnamed(side, trials)
-            )
-            if problem:
-                return problem
+        found = meant(trials, side) if isinstance(side, dict) else []
+        if isinstance(side, dict) and not found:
+            return _unnamed(side, trials)
+        for trial in found:
+            if reason := lacking(trial, quantity):
+                return reason
     added, taken = claim.parted(lambda side: [t.index for t in meant(trials, side)])
     return "both sides are the same trials" if added == taken else ""
 

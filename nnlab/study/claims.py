@@ -209,7 +209,7 @@ class Claim(Checked):
         return tuple(side for _, side in self.compared if isinstance(side, dict))
 
     def parted(
-        self, named: Callable[[dict[str, Any]], Any] = dict
+        self, named: Callable[[dict[str, Any]], Any]
     ) -> tuple[list[str], list[str]]:
         """Returns what counts as more, and what as less, in any order.
 
@@ -222,7 +222,7 @@ class Claim(Checked):
         ]
         return sorted(each[:1] + each[3:]), sorted(each[1:3])
 
-    def normal(self, named: Callable[[dict[str, Any]], Any] = dict) -> str:
+    def normal(self, named: Callable[[dict[str, Any]], Any] = repr) -> str:
         """Returns what is compared, the same for A > B and B < A; words do not count.
 
         >>> six, nine = {"batch_size": 6}, {"batch_size": 9}
