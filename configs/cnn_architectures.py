@@ -11,11 +11,12 @@ layers of 128 and 64; 2x2 pooling by the largest value, and by the one that is l
 without its sign. Beside them a fully connected network with two hidden layers of 128,
 for 100 epochs. ReLU, batch 32, rate 0.02, momentum 0.9.
 
-Expect of ":mnist" (10,000 training images, 6 epochs, n = 6 seeds; 801 s of CPU time on
-2 cores, jax 0.10.2): test accuracies of 97.7 % with three convolutions, 97.8 % with
-one, 96.7 and 97.6 % with pooling by absolute value, and 96.4 % fully connected.
+Expect of ":mnist" (10,000 training images, 6 epochs, n = 12 seeds of three convolutions,
+6 of others; 1,081 s of CPU time on 2 cores, jax 0.10.2): test accuracies of 97.9 % with
+three convolutions, 97.8 % with one, 96.9 and 97.6 % with pooling by absolute value, and
+96.4 % fully connected.
 
-Expect of ":fashion_mnist" (likewise, 342 s): 87.1, 87.2, 82.2, 86.5 and 85.7 %; on the
+Expect of ":fashion_mnist" (n = 6, 342 s in all): 87.1, 87.2, 82.2, 86.5 and 85.7 %; on the
 training images 92.1 and 94.3 % with max-pooling, and 98.9 % fully connected.
 
 The lab report that is tested here lost its second architecture to a crash, so it
@@ -38,7 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "fashion_mnist", "cifar10,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
     config = default(__doc__)
-    config.update(dataset=dataset, batch_size=32, train_size=10_000, num_seeds=6)
+    config.update(dataset=dataset, batch_size=32, train_size=10_000, num_seeds=12)
     config.update(num_epochs=6, eval_every_epochs=2.0, model={"name": "cnn"})
     config.optimizer.update(learning_rate=0.02, momentum=0.9)
     if dataset == "digits":
@@ -63,23 +64,24 @@ def claims(dataset: str, size: str) -> c.Claims:
     for name, net in ((THREE, three), (ONE, one)):
         yield c.higher(f"{name}: better than fully connected", TEST, net, DENSE)
         if dataset in ("digits", "mnist"):
-            yield c.higher(f"{name}: above 98 % on training images", TRAIN, net, 0.98)
-            yield c.higher(f"{name}: above 98 % on validation images", SCORE, net, 0.98)
+            yield c.higher(f"{name}: above 99 % on training images", TRAIN, net, 0.99)
+            yield c.higher(f"{name}: above 99 % on validation images", SCORE, net, 0.99)
         else:
             yield c.lower(f"{name}: visible overfitting", c.drop(TRAIN), net, -0.01)
     if dataset == "fashion_mnist":
         yield c.same_within("Fully connected: 85 % seen", 0.02, TRAIN, DENSE, 0.85)
     for name, net in () if size == "full" else ((THREE, three), (ONE, one)):
         other = {"label": name + ABSOLUTE}
-        yield c.same_within(f"{name}: both pools are alike", 0.005, TEST, other, net)
-    yield c.higher("Three convolutions are better than one", TEST, three, one)
+        yield c.lower(f"{name}: less accurate with max |x|", TEST, other, net)
+    no = "Three convolutions are no better than one"
+    yield c.higher(no.replace("no ", ""), TEST, three, one, otherwise=no)
 
 
 def sweep(arg: str = "") -> Sweep:
     """Both architectures with both pools (one in full), and the dense network."""
     dataset, size = choose(arg, *GROUPS)
     channels = (32, 64, 64) if size == "full" else (16, 32, 64)
-    single, hidden = 32, 128
+    single, hidden, five = 32, 128, {"model.kernel": 5, "num_seeds": 6}
     if dataset == "digits":
         channels, single, hidden = (8, 16, 16), 16, 32
     three = {"model.channels": channels, "model.hidden": (hidden,)}
@@ -87,7 +89,7 @@ def sweep(arg: str = "") -> Sweep:
     pools = {"": "max"} if size == "full" else {"": "max", ABSOLUTE: "max_abs"}
     for end, pool in pools.items():
         yield {"label": THREE + end, **three, "model.pool": pool}
-        yield {"label": ONE + end, **one, "model.kernel": 5, "model.pool": pool}
+        yield {"label": ONE + end, **one, "model.pool": pool, **five}
     epochs, every = (3, 1.0) if size == "smoke" else (100, 5.0)
-    dense = {"model.name": "mlp", "model.hidden": (hidden, hidden)}
+    dense = {"model.name": "mlp", "model.hidden": (hidden, hidden), "num_seeds": 6}
     yield {**DENSE, **dense, "num_epochs": epochs, "eval_every_epochs": every}

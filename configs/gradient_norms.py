@@ -63,10 +63,14 @@ def get_config(arg: str = "") -> ConfigDict:
             NORM,
             **than_last,
         ),
-        lower("Without batch norm the first gradient vanishes", first, PLAIN, 1e-6),
-        same_within("So deep a network does not learn", 0.05, TEST, NORM, "chance"),
+        lower(
+            "Without batch norm the first layer's gradient vanishes", first, PLAIN, 1e-6
+        ),
+        same_within(
+            "With batch norm the network does not learn", 0.05, TEST, NORM, "chance"
+        ),
     )
-    main = "gradients grow", "Without batch norm", "So deep"
+    main = "gradients grow", "Without batch norm", "not learn"
     config.claims = answering(about(claims), *main)
     config.notes = (
         "The lab report does not say which norm its peak of 0.00175 is; here it is the "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a higher learning rate train faster, in epochs? Can it be too high, and what
+"""Does a higher learning rate train faster? Can it be too high, and what
 happens then?
 
     python -m launch.train --config=configs/learning_rate.py:mnist --data_dir=DIR \
@@ -52,16 +52,18 @@ def get_config(arg: str = "") -> ConfigDict:
     config.target = goal
     config.figures = ("curves", "final", "target", "test_sets")
     claims = (
-        c.faster(f"0.7 is faster than 0.02, to {goal:.0%}", goal, HIGH, LOW),
+        c.faster(f"Rate 0.7 is faster than 0.02, to {goal:.0%}", goal, HIGH, LOW),
         c.lower("0.02 does not reach the accuracy of 0.7", TEST, LOW, HIGH),
         c.lower("0.02 does not reach the accuracy of 1.0", TEST, LOW, ONE),
         c.slower(f"1.0 is slower than 0.7, to {goal:.0%}", goal, ONE, HIGH),
-        c.higher("Some networks at 3.0 never leave chance", c.AT_CHANCE, THREE, 0.05),
+        c.higher(
+            "At rate 3.0 some networks never leave chance", c.AT_CHANCE, THREE, 0.05
+        ),
         c.same_within("At 0.7 rotation costs under 5 points", 0.05, rotated, HIGH, 0.0),
         c.same_within("Rotation costs 0.02 and 0.7 alike", 0.01, rotated, LOW, HIGH),
         c.higher("At 0.7 moving costs more than 5 points", moved, HIGH, 0.05),
     )
-    config.claims = c.answering(c.about(claims), "0.7 is faster", "never leave chance")
+    config.claims = c.answering(c.about(claims), "0.7 is faster", "never")
     config.notes = (
         "The lab report does not say what its networks are, nor how far its test "
         f"images are moved and rotated. Here they are moved by up to "

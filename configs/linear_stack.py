@@ -29,11 +29,28 @@ ONE, SIX, EIGHT = ({"model.hidden": HIDDEN[layers]} for layers in (1, 6, 8))
 DEMO, HIGH = {"optimizer.learning_rate": 0.1}, {"optimizer.learning_rate": 0.7}
 TEST, SOME = "test_accuracy", 0.05  # "some" is more than this share
 CLAIMS = (
-    same_within("At best, six layers end like one", 0.01, TEST, SIX, ONE, among="best"),
-    higher("Some of eight layers diverge at 0.1", DIVERGED, EIGHT | DEMO, SOME),
+    same_within(
+        "At best rates six layers end within 1 point of one",
+        0.01,
+        TEST,
+        SIX,
+        ONE,
+        among="best",
+    ),
+    higher(
+        "At rate 0.1 some networks of eight layers diverge",
+        DIVERGED,
+        EIGHT | DEMO,
+        SOME,
+    ),
     lower("Six layers end below 50 % at rate 0.1", TEST, SIX | DEMO, 0.5),
     lower("Six layers end below one at rate 0.1", TEST, SIX | DEMO, ONE | DEMO),
-    higher("Six diverge more often than one at 0.7", DIVERGED, SIX | HIGH, ONE | HIGH),
+    higher(
+        "At rate 0.7 six layers diverge more often than one",
+        DIVERGED,
+        SIX | HIGH,
+        ONE | HIGH,
+    ),
 )
 
 
@@ -50,7 +67,7 @@ def get_config(arg: str = "") -> ConfigDict:
     epochs = 60 if dataset == "digits" else 20
     config.update(sized(size, full={"train_size": 0, "num_epochs": epochs}))
     config.figures = ("map", "divergence", "curves")
-    config.claims = answering(about(CLAIMS), "diverge", "At best")
+    config.claims = answering(about(CLAIMS), "diverge", "best rates")
     config.notes = (
         "A stack of linear layers computes what one linear layer can, but its "
         "gradients are products of the other layers' weights: it is trained "

@@ -59,7 +59,7 @@ def get_config(arg: str = "") -> ConfigDict:
             c.same_within(text, 0.02, ROTATED, CNN, mlp, among="best"),
         )
         config.claims += tuple(c.about(claims))
-    config.claims = c.answering(config.claims, f"than MLP {_units(dataset)[1]}")
+    config.claims = c.answering(config.claims, f"MLP {_units(dataset)[1]}")
     each = "" if size == "full" else f", each at the better of {len(RATES)} rates"
     config.notes = (
         f"All networks see the same data for equally many epochs{each}. In the time of "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many hidden ReLU units does a network need, and how many of them are active?
+"""Are 10 hidden ReLU units enough, and how many of them are active?
 
     python -m launch.train --config=configs/relu_width.py:mnist --data_dir=DIR \
         --workdir=runs/relu_width
@@ -31,7 +31,7 @@ TEST, ACTIVE = "test_accuracy", "validation_active_share"
 CLAIMS = (
     same_within("10 ReLU units reach about 37 %", 0.05, TEST, TEN, 0.37),
     higher("100 ReLU units reach over 98 %", TEST, HUNDRED, 0.98),
-    lower("10 ReLU units are worse than 100", TEST, TEN, HUNDRED),
+    lower("10 ReLU units are less accurate than 100", TEST, TEN, HUNDRED),
     lower("The ReLU is to blame: 10 units are better without it", TEST, TEN, LINEAR),
     higher("At rate 3 more networks end at chance than at 0.1", AT_CHANCE, HIGH, TEN),
     lower(
@@ -59,7 +59,7 @@ def get_config(arg: str = "") -> ConfigDict:
         full = {"num_epochs": 300, "eval_every_epochs": 10.0}
     config.update(sized(size, smoke={"eval_every_epochs": 1.0}, full=full))
     config.figures = ("curves", "active_units", "final")
-    config.claims = answering(about(CLAIMS), "worse than 100", "Less than half")
+    config.claims = answering(about(CLAIMS), "than 100", "Less than half")
     config.notes = (
         "A unit is active for an example if its output is above 0; the share is over "
         "units and validation examples. Linear units are not counted.",

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from nnlab.report import effects
+from nnlab.report import answering, effects
 from nnlab.report.trials import named, several, sweep_of, trial_name
 from nnlab.results import DROPPED, UNFINISHED, Results, seal
 from nnlab.statistics import rate_range
@@ -24,6 +24,7 @@ from nnlab.words import numbers as texts
 
 FEW = 6  # up to here the answer goes through the trials one by one
 DIVERGE, STAY = ("diverges", "diverge"), ("stays at chance", "stay at chance")
+MOST_WRONG = 3  # claims of which it is said what holds instead
 ALIKE = 0.05  # of accuracy: trials so close to the best have as much to lose
 
 
@@ -68,7 +69,7 @@ def _first(findings: Findings, nothing: list[str]) -> list[str]:
     study = findings.results.study
     if seal.is_closed(study, findings.results.config["status"]):
         return ["The plan is sealed: test scores stay hidden until it is done."]
-    claimed = effects.claimed(findings)
+    claimed = answering.answered(findings)
     which = study.compares or effects.asks_which(study.question)
     if claimed and not which:
         return claimed
@@ -574,17 +575,17 @@ def _claims(findings: Findings) -> list[str]:
         return []
     counts = Counter(v.verdict for v in verdicts)
     rest = [v for v in verdicts if not v.claim.main]
-    if not rest and len(verdicts) <= effects.MOST:
+    if not rest:
         return []  # all are said
-    parts = []
-    for verdict in (v for v in VERDICTS if counts[v]):
-        part = f"{counts[verdict]} {_verb(counts[verdict])} {verdict}"
-        if verdict == CONTRADICTED:
-            wrong = [f"“{v.claim.text}”" for v in rest if v.verdict == verdict]
-            part += f" ({'; '.join(wrong)})" if wrong else ""
-        parts.append(part)
-    total = texts.count(len(verdicts), "claim")
-    return [f"Of {total}, {texts.joined(parts)}."]
+    parts = [f"{n} {_verb(n)} {v}" for v in VERDICTS if (n := counts[v])]
+    said = [f"Of {texts.count(len(verdicts), 'claim')}, {texts.joined(parts)}."]
+    wrong = [v for v in rest if v.verdict == CONTRADICTED]
+    if wrong:
+        so = [answering.stated(findings.results, v) for v in wrong[:MOST_WRONG]]
+        if len(wrong) > MOST_WRONG:
+            so.append(f"{len(wrong) - MOST_WRONG} more in the table")
+        said.append(f"What holds instead: {'; '.join(so)}.")
+    return said
 
 
 def _plan(results: Results) -> list[str]:

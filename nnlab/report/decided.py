@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from nnlab.machine.files import write_atomic
-from nnlab.report.effects import remark
+from nnlab.report.answering import remark
 from nnlab.report.sections import effect_text
 from nnlab.results import seal
 from nnlab.statistics.examples import SEEDS

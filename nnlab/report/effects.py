@@ -1,35 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verdicts and interactions as sentences that answer a question; no matplotlib."""
+"""The numbers of verdicts and interactions, in sentences; no matplotlib."""
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from typing import Literal, cast
+from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 
-from nnlab.report.trials import trial_name, value_of
+from nnlab.report.trials import full_name, named_setting, side_name, value_of
 from nnlab.results import Results
 from nnlab.statistics import interaction
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
-from nnlab.statistics.verdicts import (
-    CONTRADICTED,
-    NOT_SIGNIFICANT,
-    NOT_TESTED,
-    SUPPORTED,
-    Verdict,
-)
-from nnlab.study import ORDER, RATIO, Claim, Quantity
+from nnlab.statistics.verdicts import Verdict
+from nnlab.study import ORDER, RATIO, Quantity
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
-MOST = 3  # sentences of an answer, so that it is one
 FEW_VALUES = 4  # of a field, up to which all are named
+_BY = {"steps": ("more updates", "fewer updates"), "seconds": ("longer", "shorter")}
+_BY["steps_to"] = _BY["steps"]
 _FALLS = ("best_minus_final", "drop_from_test")  # differences by themselves
 _WHETHER = re.compile(
     r"(is|are|was|do|does|did|can|could|will|would|should|must|has|have)\b", re.I
 )
+_WHICH = re.compile(r"which\b|(what|how)\b.*\bshould\b", re.I | re.S)
 
 
 def asks_whether(question: str) -> bool:
@@ -42,19 +38,21 @@ def asks_whether(question: str) -> bool:
 
 
 def asks_which(question: str) -> bool:
-    """Whether a question wants one of the trials, by its first word.
+    """Whether a question wants one of the trials, by its words.
 
     >>> asks_which("Which rate helps?"), asks_which("What does dropout do?")
     (True, False)
+    >>> asks_which("How deep should a network be?")
+    True
     """
-    return question.strip().lower().startswith("which ")
+    return bool(_WHICH.match(question.strip()))
 
 
 def is_share(quantity: Quantity) -> bool:
     """Whether a quantity is shown in percent."""
     plain = quantity.reduction in ("steps_to", "seconds")
-    accuracy = is_accuracy(quantity.metric) and not plain
-    return accuracy or quantity.reduction.endswith("_share")
+    is_part = is_accuracy(quantity.metric) or quantity.kind.endswith("share")
+    return (is_part and not plain) or quantity.reduction.endswith("_share")
 
 
 def digits(value: float, count: int) -> str:
@@ -78,132 +76,67 @@ def gain(value: float, unit: str) -> str:
     return numbers.true_minus(f"{value:+.3g} {unit}".strip())
 
 
-def claimed(findings: Findings) -> list[str]:
-    """Says what became of the claims that answer the question, three at most.
+def evidence(results: Results, verdict: Verdict, first: bool = True) -> Iterator[str]:
+    """Yields both sides' values, and the effect with its interval and n.
 
-    Of these, those that are decided come first.
+    The `first` of several says what the interval and n are.
     """
-    results = findings.results
-    whether = asks_whether(results.study.question)
-    main = [v for v in findings.verdicts if v.claim.main][:MOST]
-    main.sort(key=lambda v: v.verdict not in (SUPPORTED, CONTRADICTED))
-    return [_claimed(results, v, whether) for v in main]
-
-
-def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
-    """Says yes, no or not decided in the claim's words; numbers come after."""
-    claim, text = verdict.claim, verdict.claim.text.rstrip(" .")
-    shown = "; ".join(["", *_evidence(results, verdict)])
-    if verdict.verdict == SUPPORTED:
-        # "The same" is no answer to whether one is better.
-        yes = "Yes: " if whether and claim.relation != "same" else ""
-        return f"{yes}{text}{shown}."
-    if verdict.verdict == CONTRADICTED:
-        if claim.otherwise:
-            return f"{'No: ' * whether}{claim.otherwise.rstrip(' .')}{shown}."
-        if is_opposite(verdict):
-            opposite = f"the opposite of “{text}” holds{shown}."
-            return f"No, {opposite}" if whether else numbers.capital(opposite)
-        why = f"surely not by {margin_text(claim, verdict.unit)}"
-        if claim.relation == "same":
-            why = f"the difference is surely above {margin_text(claim, verdict.unit)}"
-        return f"{'No: ' * whether}“{text}” does not hold, {why}{shown}."
-    if verdict.verdict == NOT_SIGNIFICANT:
-        seeds = verdict.enough_seeds
-        would = max(seeds, verdict.n + 1) if seeds else 0
-        more = f"; if it is as measured, {would:,} seeds would decide it" * (would > 0)
-        return f"Not decided: {text}{shown}{more}."
-    lead = "Not tested" if verdict.verdict == NOT_TESTED else "Not testable"
-    reason = f"; {verdict.reason}" if verdict.reason else ""
-    return f"{lead}: {text}{shown}{reason}."
-
-
-def is_opposite(verdict: Verdict) -> bool:
-    """Whether a claim of more or less is contradicted because the opposite holds.
-
-    Else it is the claim's margin that contradicts it, or a claim of another kind.
-    """
-    relation, none = verdict.claim.relation, 1.0 if verdict.scale == RATIO else 0.0
-    if verdict.verdict != CONTRADICTED or relation not in ("greater", "less"):
-        return False
-    if verdict.scale == ORDER or not verdict.claim.margin:
-        return True
-    return verdict.high < none if relation == "greater" else verdict.low > none
-
-
-def is_small(verdict: Verdict) -> bool:
-    """Whether a difference is significantly smaller than the claim's margin."""
-    margin = verdict.claim.margin
-    ends = (verdict.low, verdict.high)
-    if verdict.scale == RATIO:
-        margin, ends = math.log1p(margin), (math.log(ends[0]), math.log(ends[1]))
-    return max(map(abs, ends)) < margin
-
-
-def remark(verdict: Verdict) -> str:
-    """Says how a claim's margin decided, or that the difference is smaller; or ""."""
-    claim = verdict.claim
-    if claim.relation == "same" or not claim.margin:
-        return ""
-    if verdict.verdict == CONTRADICTED and not is_opposite(verdict):
-        return f"the difference is significantly smaller than {margin_text(claim)}"
-    if verdict.verdict == SUPPORTED and is_small(verdict):
-        return f"but by significantly less than {margin_text(claim)}"
-    return ""
-
-
-def margin_text(claim: Claim, unit: str = "") -> str:
-    """Returns a claim's margin in words: "0.5 points", "25 %", "300 updates"."""
-    if is_share(claim.quantity):
-        return f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
-    if claim.relation != "same" and claim.quantity.scale == RATIO:
-        return f"{100 * claim.margin:g} %"
-    return f"{claim.margin:g} {unit}".strip()
-
-
-def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:
-    """Yields both sides' values, and the effect with its interval and n."""
     if math.isnan(verdict.left):
         return
     quantity, right = verdict.claim.quantity, verdict.claim.right
-    of, is_paired = verdict.claim.right_quantity, isinstance(right, dict)
-    once = is_paired and not of and verdict.left_trial is None  # its unit, on the right
-    left = _value(results, verdict, "left", bare=once and math.isfinite(verdict.right))
-    other = _value(results, verdict, "right")
-    n = f"n = {verdict.n}{' segments' * (quantity.reduction == 'seconds')}"
+    of, sides = verdict.claim.right_quantity, ("left", "right")
+    left, other = (_value(verdict, getattr(verdict, side)) for side in sides)
+    names = _names(results, verdict)
+    what = "segments" if quantity.reduction == "seconds" else "seeds"
     effect, ends = _effect(verdict)
-    text = f"{_quantity(quantity)} {left}"
+    named = first or not isinstance(right, dict)
+    known = ["interval " * named + " to ".join(ends)] * bool(ends)
+    known.append(f"n = {verdict.n}" + f" {what}" * (first or what != "seeds"))
+    text = f"{noun(quantity)} is {left}"
     if verdict.claim.beside:
-        name = words(quantity.metric) or quantity.reduction.replace("_", " ")
-        text = f"the gains in {name} are {left} and {other}, {effect}"
-    elif is_paired:
-        text += f" and {_quantity(of)} {other}" if of else f" against {other}"
-        text += f", {effect}" if effect else ""
-    yield f"{text} ({_inside(ends, n)})"
+        text = f"the gains in {noun(quantity)} are {left} and {other}, {effect}"
+    elif of:
+        text += f" and {noun(of)} is {other}, {effect}".rstrip(", ")
+    elif isinstance(right, dict):
+        one, two = (f" ({name})" * bool(name) for name in names)
+        by_seed = "seed by seed " * (quantity.reduction == "steps_to" and bool(effect))
+        text += f"{one} against {other}{two}, {by_seed}{effect}".rstrip(", ")
+    else:
+        known = [*filter(None, names[:1]), *known]
+    yield f"{text} ({', '.join(known)})"
     if right == "chance":
         yield f"chance is {other}"
 
 
-def _inside(ends: Sequence[str], n: str) -> str:
-    """Returns an interval, if there is one, and n: "0.1 to 0.5, n = 8"."""
-    return ", ".join(filter(None, (" to ".join(ends), n)))
+def brief(verdict: Verdict) -> str:
+    """Returns an effect alone, or beside a number the value: "+1.2 points", "75 %"."""
+    if math.isnan(verdict.left) or verdict.claim.beside:
+        return ""
+    effect, _ = _effect(verdict)
+    is_pair = isinstance(verdict.claim.right, dict)
+    return effect if is_pair else _value(verdict, verdict.left)
 
 
-def _quantity(quantity: Quantity) -> str:
-    """Returns a quantity in a few words, up to its value: "test accuracy is"."""
+def noun(quantity: Quantity) -> str:
+    """Returns a quantity in a few words: "test accuracy at epoch 3"."""
     metric = words(quantity.metric)
+    further = re.fullmatch(r"test_(\w+)_accuracy", quantity.metric)
+    target = quantity.target or 0.0
+    goal = numbers.percent(target, 0) if is_accuracy(quantity.metric) else f"{target:g}"
     return {
-        "at_epoch": f"at epoch {quantity.epoch or 0:g} the {metric} is",
-        "at_step": f"after {quantity.step or 0:,.0f} updates the {metric} is",
-        "best": f"best {metric} is",
-        "best_minus_final": f"from its best the {metric} falls by",
-        "drop_from_test": f"{metric} is below test accuracy by",
-        "steps_to": "it takes a median of",
-        "steps": "training takes",
-        "diverged_share": "the share of seeds that diverge is",
-        "at_chance_share": "the share of seeds at chance is",
-        "seconds": "an epoch takes",
-    }.get(quantity.reduction, f"{metric} is")
+        "at_epoch": f"{metric} at epoch {quantity.epoch or 0:g}",
+        "at_step": f"{metric} after {quantity.step or 0:,.0f} updates",
+        "best": f"the best {metric}",
+        "best_minus_final": f"the fall of {metric} from its best",
+        "drop_from_test": f"the accuracy lost on {further[1]} images"
+        if further
+        else f"test accuracy minus {metric}",
+        "steps_to": f"the median number of updates to {goal} {metric}",
+        "steps": "the number of updates until training ends",
+        "diverged_share": "the share of networks that diverge",
+        "at_chance_share": "the share of networks at chance",
+        "seconds": "the time of an epoch",
+    }.get(quantity.reduction, metric)
 
 
 def _plain(verdict: Verdict, value: float) -> str:
@@ -218,34 +151,38 @@ def _plain(verdict: Verdict, value: float) -> str:
     )
 
 
-def _value(
-    results: Results,
-    verdict: Verdict,
-    side: Literal["left", "right"],
-    bare: bool = False,
-) -> str:
-    """Returns a side's value, with the trial that stands for it if it was chosen.
+def _names(results: Results, verdict: Verdict) -> list[str]:
+    """Returns the names of both sides' trials, "" where there is none."""
+    claim = verdict.claim
+    chosen = verdict.left_trial, verdict.right_trial
+    return [
+        full_name(results, trial)
+        if trial is not None
+        else side_name(results, side)
+        if isinstance(side, dict)
+        else ""
+        for trial, side in zip(chosen, (claim.left, claim.right))
+    ]
 
-    A `bare` one has no unit.
-    """
-    value, chosen = getattr(verdict, side), getattr(verdict, f"{side}_trial")
-    quantity = verdict.claim.quantity
-    unit = {"s/epoch": "s"}.get(verdict.unit, verdict.unit)
+
+def _value(verdict: Verdict, value: float) -> str:
+    """Returns a side's value with its unit, or what it gains."""
+    claim, quantity, unit = verdict.claim, verdict.claim.quantity, verdict.unit
     if is_share(quantity):
         unit = "points" if quantity.reduction in _FALLS else "%"
-    if verdict.claim.beside and verdict.scale == RATIO:
+    if claim.beside and verdict.scale == RATIO:
         return f"a factor of {digits(value, 3)}"
-    if verdict.claim.beside:
+    if claim.beside:
         return gain(100 * value if is_share(quantity) else value, unit)
-    unit *= math.isfinite(value) and not bare
-    text = f"{_plain(verdict, value)} {unit}".strip()
-    return text if chosen is None else f"{text} ({trial_name(results, chosen)})"
+    unit = {"s/epoch": "s", "updates": ""}.get(unit, unit) * math.isfinite(value)
+    return f"{_plain(verdict, value)} {unit}".strip()
 
 
 def _effect(verdict: Verdict) -> tuple[str, list[str]]:
     """Returns an effect, and the ends of its interval if there are any.
 
-    Beside a number on the right the ends are those of the left side's own value.
+    Beside a number on the right the ends are those of the left side's own value. A
+    ratio below 1 is told the other way round.
     """
     known = not math.isnan(verdict.low)
     ends = [verdict.low, verdict.high] if known else []
@@ -254,10 +191,14 @@ def _effect(verdict: Verdict) -> tuple[str, list[str]]:
         beside = [by * e if verdict.scale == RATIO else by + e for e in ends]
         return "", [_plain(verdict, end) for end in beside]
     if verdict.scale == RATIO:
-        return (
-            f"a factor of {digits(verdict.effect, 3)}",
-            [digits(end, 3) for end in ends],
-        )
+        effect, lead = verdict.effect, ""
+        if known and not ends[0] <= 1 <= ends[1]:
+            reduction = verdict.claim.quantity.reduction
+            more, less = _BY.get(reduction, ("higher", "lower"))
+            lead = f"{more if effect > 1 else less} by "
+        if lead and effect < 1:
+            effect, ends = 1 / effect, [1 / end for end in reversed(ends)]
+        return f"{lead}a factor of {digits(effect, 3)}", [digits(e, 3) for e in ends]
     if verdict.scale == ORDER:
         return "", []
     texts = [_plain(verdict, value) for value in (verdict.effect, *ends)]
@@ -288,7 +229,9 @@ def depends(findings: Findings) -> list[str]:
     signed = [f"{'+' * (v > 0)}{points(v)}" for v in (*found.gains, found.effect)]
     shown = f"{signed[0]} points with {places[0]} and {signed[1]} with {places[1]}"
     ends = [points(end) for end in (found.low, found.high) if not math.isnan(end)]
-    shown += f", a difference of {signed[2]} ({_inside(ends, f'n = {found.n}')})"
+    interval = [f"interval {' to '.join(ends)}"] * bool(ends)
+    shown += f", a difference of {signed[2]} "
+    shown += f"({', '.join([*interval, f'n = {found.n} seeds'])})"
     if found.resolved:
         return [f"{numbers.capital(gain)} depends on the {other}: {shown}."]
     return [f"It is not decided whether {gain} depends on the {other}: {shown}."]
@@ -296,10 +239,7 @@ def depends(findings: Findings) -> list[str]:
 
 def _setting(results: Results, trial: int, path: str) -> str:
     """Returns a setting in words: "momentum 0.9", "no batch norm", "relu"."""
-    value, name = value_of(results, trial, path), words(path)
-    if isinstance(value, bool):
-        return name if value else f"no {name}"
-    return value if isinstance(value, str) else f"{name} {value_text(value)}"
+    return named_setting(path, value_of(results, trial, path))
 
 
 def _short(results: Results, trial: int, path: str) -> str:

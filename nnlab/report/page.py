@@ -23,7 +23,6 @@ from markupsafe import Markup
 from nnlab.machine.files import refuse_links, write_atomic
 from nnlab.report import answer, cite, decided
 from nnlab.report.costs import costs, how
-from nnlab.report.effects import MOST
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions, style
 from nnlab.report.sections import (
@@ -44,6 +43,7 @@ from nnlab.statistics.verdicts import VERDICTS
 from nnlab.words import numbers
 
 PLOT_WIDTH = 48  # rem of a figure as wide as a page
+FIRST = 3  # sentences above the figure: the answer and its first numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     The page's policy names its one style sheet and its one script by their digests and
     allows nothing else. The folder's ``figures/`` hold those of `shown`.
     """
-    whole = {"content": shown, "first": MOST}
+    whole = {"content": shown, "first": FIRST}
     markdown = environment(finalize=escape_markdown)
     text = markdown.get_template("report.md.j2").render(whole)
     write_atomic(folder / "report.md", text.encode(), durable=False)

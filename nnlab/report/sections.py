@@ -12,7 +12,8 @@ import jinja2
 import numpy as np
 
 from nnlab.report import answer
-from nnlab.report.effects import digits, gain, is_share, margin_text, remark
+from nnlab.report.answering import margin_text, remark
+from nnlab.report.effects import digits, gain, is_share
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from nnlab.results import Results
 from nnlab.statistics.members import networks
 from nnlab.study import PATHS
+from nnlab.study.fitting import meant
 from nnlab.words import numbers as texts
 from nnlab.words.settings import is_log_like, is_number, value_text, words
 
@@ -195,7 +196,7 @@ def _group_texts(
     if len(first) == 1:
         return ("",) * len(keys)
     shared = {
-        key: _shared_start([text for text, k in zip(labels, keys) if k == key])
+        key: shared_start([text for text, k in zip(labels, keys) if k == key])
         for key in first
     }
     if all(shared.values()) and _all_differ(list(shared.values())):
@@ -206,7 +207,7 @@ def _group_texts(
     return tuple(_setting(values, first[key]) for key in keys)
 
 
-def _shared_start(texts: Sequence[str]) -> str:
+def shared_start(texts: Sequence[str]) -> str:
     """Returns the parts between commas, else the words, that start all texts."""
     for separator in (", ", " "):
         parts = (text.split(separator) for text in texts)
@@ -222,10 +223,15 @@ def _setting(values: Mapping[str, Sequence[Any]], trial: int) -> str:
         value = column[trial]
         if value is None:  # it does not read it
             continue
-        plain = isinstance(value, bool | str) or path == "model.layers"
-        text = setting_text(path, value)
-        parts.append(text if plain else f"{words(path)} {text}")
+        parts.append(named_setting(path, value))
     return ", ".join(parts)
+
+
+def named_setting(path: str, value: Any) -> str:
+    """Returns a setting in words: "momentum 0.9", "no batch norm", "relu"."""
+    plain = isinstance(value, bool | str) or path in ("model.layers", "label")
+    text = setting_text(path, value)
+    return text if plain else f"{words(path)} {text}"
 
 
 def setting_text(path: str, value: Any) -> str:
@@ -243,13 +249,26 @@ def _all_differ(values: Collection[Any]) -> bool:
     return len(set(values)) == len(values)
 
 
+def full_name(results: Results, trial: int) -> str:
+    """Returns a trial's name with what its value is: "learning rate 0.7"."""
+    name, sweep = trial_name(results, trial), sweep_of(results)
+    given = results.study.sweep[trial].get("label") or sweep.groups[trial]
+    return name if given else f"{sweep.title} {name}".strip()
+
+
 def named(results: Results, trial: int) -> str:
-    """Returns a trial's name for its first mention: "learning rate 0.7"."""
-    name = trial_name(results, trial)
-    sweep = sweep_of(results)
-    if results.study.sweep[trial].get("label") or not sweep.title:
-        return f"trial {name}"
-    return name if sweep.groups[trial] else f"{sweep.title} {name}"
+    """Returns a trial's full name for its first mention, a label as "trial LABEL"."""
+    is_bare = results.study.sweep[trial].get("label") or not sweep_of(results).title
+    return "trial " * bool(is_bare) + full_name(results, trial)
+
+
+def side_name(results: Results, side: Mapping[str, Any]) -> str:
+    """Returns a name of the trials on a side of a claim; "" if they share none."""
+    trials = meant(results.trials, side)
+    if len(trials) == 1:
+        return full_name(results, trials[0].index)
+    labels = [str(results.study.sweep[t.index].get("label") or "") for t in trials]
+    return shared_start(labels) if all(labels) and labels else ""
 
 
 def several(results: Results, trials: Collection[int], most: int = 3) -> str:

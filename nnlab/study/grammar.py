@@ -97,6 +97,18 @@ def parse(text: str) -> Claim:
     return made.higher(said.strip() or source, **fields)
 
 
+def is_formula(text: str) -> bool:
+    """Whether a claim's text is the line that `parse` reads, without words of its own.
+
+    >>> is_formula("test_accuracy(depth=6) > chance"), is_formula("Six learn")
+    (True, False)
+    """
+    try:
+        return parse(text).text == text
+    except ValueError:
+        return False
+
+
 def answer(text: str) -> Claim:
     """Reads a claim that carries the answer to the study's question; see `parse`."""
     return dataclasses.replace(parse(text), main=True)

@@ -148,3 +148,14 @@ def median_text(epochs: float) -> str:
 def capital(text: str) -> str:
     """Returns the text with its first letter as a capital, if that is ASCII."""
     return text[:1].upper() + text[1:] if text[:1].isascii() else text
+
+
+def lower_first(text: str) -> str:
+    """Returns the text with a small first letter, but for names such as ReLU or MLP.
+
+    >>> lower_first("Depth helps"), lower_first("ReLU is better"), lower_first("A b")
+    ('depth helps', 'ReLU is better', 'a b')
+    """
+    first = text.split(" ", 1)[0]
+    is_name = any(c.isupper() or c.isdigit() for c in first[1:])
+    return text if is_name else text[:1].lower() + text[1:]

@@ -14,7 +14,7 @@ from nnlab.report import answer, trials
 from nnlab.statistics import ranking
 from nnlab.statistics.findings import Findings
 from nnlab.study import product
-from nnlab.study.claims import AT_CHANCE, higher, lower
+from nnlab.study.claims import higher, lower
 
 WIDTHS = [{"model.hidden": (h,)} for h in (8, 16, 32)]
 
@@ -146,77 +146,6 @@ def test_where_nothing_is_learnt_no_trial_is_best(fates, told):
     texts = said(spread((0.9, 0.9), 4), sweep=RATES[:2], **ends)
     assert re.search(told, texts[0])
     assert not any(re.search("best by|reach|called best", text) for text in texts)
-
-
-# The answer: claims that carry it.
-
-FAST, SLOW = {RATE: 0.7}, {RATE: 0.02}
-
-
-def claimed(gain, *, question="Is 0.7 better?", make=higher, seeds=8, **more):
-    """The answer of a main claim about 0.7 and 0.02, and its verdict."""
-    values = spread((0.9, 0.9 + gain), seeds)
-    claim = make("0.7 is better", "test_accuracy", FAST, SLOW, main=True, **more)
-    other = higher("aside", "test_accuracy", FAST, 0.1)
-    options = {"claims": [other, claim], "question": question}
-    found = synthetic.findings(values, sweep=RATES[:2], **options)
-    best, *rest = answer.sentences(found)
-    asks_which = question.startswith("Which")
-    assert ("does best" in best) == asks_which
-    return rest[0] if asks_which else best, found.verdicts[1]
-
-
-@pytest.mark.parametrize(
-    ("gain", "options", "start"),
-    [
-        (0.05, {}, "Yes: 0.7 is better;"),
-        (0.05, {"question": "What is better?"}, "0.7 is better;"),
-        (0.05, {"question": "Which rate is better?"}, "0.7 is better;"),
-        (-0.05, {}, "No, the opposite of “0.7 is better” holds;"),
-        (-0.05, {"question": "How is 0.7?"}, "The opposite of “0.7 is better” holds;"),
-        (-0.05, {"otherwise": "0.7 is no better"}, "No: 0.7 is no better;"),
-        (0.0, {"otherwise": "0.7 is no better", "margin": 0.2}, "No: 0.7 is no better"),
-        (0.0, {"margin": 0.2}, "No: “0.7 is better” does not hold"),
-        (-0.05, {"make": lower}, "Yes: 0.7 is better;"),
-        (0.0, {}, "Not decided: 0.7 is better;"),
-        (0.05, {"seeds": 2}, "Not testable: 0.7 is better;"),
-        (0.0, {"relation": "same", "margin": 0.01}, "0.7 is better;"),
-        (0.05, {"relation": "same", "margin": 0.01}, "No: “0.7 is better” does not"),
-    ],
-)
-def test_a_main_claim_is_answered_first_with_its_effect(gain, options, start):
-    first, verdict = claimed(gain, **options)
-    assert first.startswith(start)
-    ends = [100 * verdict.left, 100 * verdict.right, 100 * abs(verdict.effect)]
-    told = first.replace("0.7 is", "").split(";")[1]  # its words hold a number
-    numbers = [float(text) for text in re.findall(r"\d+\.\d+", told)]
-    for end in ends:
-        assert min(abs(number - end) for number in numbers) < 0.06
-    assert f"n = {verdict.n}" in first
-
-
-def test_a_number_on_the_right_leaves_the_left_sides_interval():
-    claim = higher("Some do", AT_CHANCE, {RATE: 0.7}, 0.05, main=True)
-    lost = [(1, s) for s in range(6)]
-    found = synthetic.findings(sweep=RATES[:2], claims=[claim], at_chance=lost)
-    (verdict,) = found.verdicts
-    ends = (f"{100 * (verdict.right + e):.0f}" for e in (verdict.low, verdict.high))
-    assert f"75 % ({' to '.join(ends)}, n = 8)" in answer.sentences(found)[0]
-
-
-def test_three_claims_at_most_and_beside_a_comparison_after_the_best_trial():
-    claims = [
-        higher(f"{n}", "test_accuracy", FAST, n / 10, main=True) for n in range(1, 6)
-    ]
-    options = {"sweep": RATES[:2], "claims": claims}
-    texts = said(spread((0.9, 0.95)), **options)
-    assert [text[0] for text in texts[:4]] == ["1", "2", "3", "O"]
-    open_one = higher("open", "test_accuracy", FAST, 0.95, main=True)
-    texts = said(spread((0.9, 0.95)), sweep=RATES[:2], claims=[open_one, *claims[:2]])
-    assert [text[0] for text in texts[:3]] == ["1", "2", "N"]  # decided ones first
-    texts = said(spread((0.9, 0.95)), fields={"compare_trials": "yes"}, **options)
-    assert texts[0].startswith("Learning rate 0.7 does best")
-    assert [text[0] for text in texts[1:4]] == ["1", "2", "3"]
 
 
 # The answer: two swept fields, and what a figure shows.
@@ -417,19 +346,23 @@ def test_it_compares_untrained_networks_with_chance():
     assert "the loss 2.25 to 3.00 (ln 10 = 2.30)" in text
 
 
-def test_it_counts_claims_and_names_the_contradicted():
+def test_it_counts_claims_and_says_what_holds_instead_of_the_contradicted():
     fast, slow = {RATE: 0.7}, {RATE: 0.02}
     claims = [
         higher("true", "test_accuracy", fast, slow),
-        higher("wrong, too", "test_accuracy", slow, fast),
+        *(lower(f"wrong {n}", "test_accuracy", fast, n / 10) for n in range(3)),
+        higher("wrong", "test_accuracy", slow, fast, otherwise="Slow is worse"),
         higher("absent", "test_accuracy", {RATE: 9.0}, "chance"),
     ]
     values = reaching((1, 1))
     values[1] += 0.01
     fields = {"notes": ("A note.", "Two.")}
     *texts, note, two = said(values, sweep=RATES[:2], claims=claims, fields=fields)
-    assert texts[1] == (
-        "Of 3 claims, 1 is supported; 1 is contradicted (“wrong, too”) and 1 is not "
-        "tested in this run."
-    )
+    counts, instead = (t for t in texts if "claims" in t or "instead" in t)
+    assert all(part in counts for part in ("6 claims, 1 is", "4 are", "1 is not"))
+    assert "above 10 % with learning rate 0.7" in instead
+    assert "1 more" in instead
     assert (note, two) == ("A note.", "Two.")
+    values = spread((0.9, 0.95))
+    texts = said(values, sweep=RATES[:2], claims=[claims[0], claims[4]])
+    assert any(t.endswith("instead: Slow is worse.") for t in texts)
