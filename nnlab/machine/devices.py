@@ -96,11 +96,19 @@ def pinned() -> Iterator[None]:
       ValueError: JAX has no device; the message names JAX_PLATFORMS.
     """
     _local_devices()
-    jax = _jax()
     with contextlib.ExitStack() as stack:
         for name, value in PINNED.items():
-            stack.enter_context(getattr(jax, name)(value))
+            stack.enter_context(setting(name, value))
         yield
+
+
+def setting(name: str, value: Any) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context that sets one of JAX's settings, such as "enable_x64"."""
+    place = _jax()
+    if not hasattr(place, name):  # where "enable_x64" was before JAX 0.8
+        import jax.experimental as place
+    found: contextlib.AbstractContextManager[Any] = getattr(place, name)(value)
+    return found
 
 
 def settings() -> dict[str, Any]:
