@@ -35,7 +35,6 @@ _ALSO: Mapping[str, tuple[str, ...]] = {
     "range": ("linspace",),
     "seed": ("seeds", "num_seeds", "root_seed"),
     "swish": ("silu",),
-    "tb": ("tensorboard",),
     "units": ("hidden",),
     "width": ("hidden",),
     "xavier": ("glorot",),
