@@ -17,6 +17,7 @@ from nnlab.data import (
     generated,
     idx,
     image_folder,
+    images,
     published,
     tabular,
     tfds,
@@ -201,7 +202,7 @@ def _image_folder(name: str, argument: str, _: Path | None) -> Dataset:
     if not (size.isascii() and size.isdecimal()):
         raise ValueError(
             f"size {size!r} of dataset {name!r} is not a whole number of pixels; write "
-            f"{_shown('folder')} or {_shown('folder')}:{image_folder.SIZE}"
+            f"{_shown('folder')} or {_shown('folder')}:{images.SIZE}"
         )
     return image_folder.read(path, name=name, size=int(size))
 
