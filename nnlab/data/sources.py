@@ -19,6 +19,7 @@ from nnlab.data import (
     image_folder,
     images,
     published,
+    table,
     tabular,
     tfds,
 )
@@ -192,7 +193,7 @@ def _digits(name: str, _: Path | None) -> Dataset:
 
 def _table(name: str, argument: str, _: Path | None, **how: Any) -> Dataset:
     path, column = _path_and_option(argument)
-    return tabular.read(path, name=name, label=column or tabular.LABEL, **how)
+    return tabular.read(path, name=name, label=column or table.LABEL, **how)
 
 
 def _image_folder(name: str, argument: str, _: Path | None) -> Dataset:

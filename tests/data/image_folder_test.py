@@ -11,7 +11,7 @@ import pytest
 from folders import assert_equal, entries, refused, splits
 from PIL import Image
 
-from nnlab.data import Dataset, image_folder, images, load
+from nnlab.data import Dataset, images, load
 
 SIZE = 8
 
