@@ -245,10 +245,11 @@ def _label_and_size(
 
 def _is_image(of: pa.DataType) -> bool:
     """Whether a column holds bytes, or bytes beside a path."""
-    if pa.types.is_struct(of):
-        index = of.get_field_index("bytes")
-        of = of.field(index).type if index >= 0 else of
-    return pa.types.is_binary(of) or pa.types.is_large_binary(of)
+    kinds = [pa.types.is_binary, pa.types.is_large_binary]
+    if pa.types.is_struct(of) and (place := of.get_field_index("bytes")) >= 0:
+        of = of.field(place).type
+        kinds.append(pa.types.is_null)  # paths only
+    return any(is_kind(of) for is_kind in kinds)
 
 
 # Numbers and texts.

@@ -14,6 +14,7 @@ from typing import Any
 from nnlab.data import arrow, cache, table
 from nnlab.data.dataset import Dataset
 from nnlab.machine import network
+from nnlab.machine.files import shown
 from nnlab.words.errors import line_of
 from nnlab.words.numbers import joined
 
@@ -136,6 +137,9 @@ def _on_hub(datasets: Any, where: str) -> tuple[Any, list[Path]]:
         reason = network.unreachable(datasets.config.HF_ENDPOINT)
         for place in (datasets.config, constants) if reason else ():
             place.HF_HUB_OFFLINE = True
+    if not reason:
+        kept = shown(Path(datasets.config.HF_DATASETS_CACHE))
+        _log.info("hf:%s: from the hub, kept in %s", where, kept)
     try:
         builder = datasets.load_dataset_builder(
             f"{owner}/{known}" if known else owner, config or None
@@ -157,9 +161,9 @@ def _on_hub(datasets: Any, where: str) -> tuple[Any, list[Path]]:
             f"hf:{where} is of files that nnlab does not read ({kind}); it reads "
             "tables and images"
         )
-    if reason:
-        _log.info("hf:%s: read from the cache, without the hub (%s)", where, reason)
     caches = datasets.config.HF_DATASETS_CACHE, constants.HF_HUB_CACHE
+    if reason:
+        _log.info("hf:%s: the hub cannot be reached (%s): as cached", where, reason)
     return found, [Path(folder) for folder in caches]
 
 

@@ -27,6 +27,8 @@ PARTS = ("train", "validation", "test")
 _LARGEST = float(np.finfo(np.float32).max)
 # Of more columns, a message lists the first and the last.
 _MOST_LISTED = 30
+# Columns that a message offers to leave out.
+_MOST_OFFERED = 9
 # Most values of a text column; each becomes a feature.
 _MOST_VALUES = 1_000
 # Labels with fractions are a quantity if more than so many differ; whole numbers, if
@@ -237,15 +239,17 @@ def _fault(cells: Cells, i: int, text: str, missing: str) -> str:
     """Says what is wrong with a cell of the i-th feature, and the remedy, or ""."""
     is_text, name = i in cells.texts, cells.names[i]
     what = f"{reprlib.repr(text)} in column {name!r}"
-    what_not = "is no value" if is_text else "is no finite number"
     if text in cells.marks.get(i, labels.MISSING):
         if missing != "refuse":
             return ""
-        incomplete = int(cells.missing().any(axis=1).sum())
+        gone = cells.missing()
+        some = [cells.names[i] for i in np.flatnonzero(gone.any(axis=0))]
+        said = f"{what} is no value" if text else f"column {name!r} is empty"
         return (
-            f"{what} {what_not}; {incomplete:,} of {len(cells.labels):,} rows lack "
-            "one: csv.missing=drop leaves them out, csv.missing=mean puts the column's "
-            f"mean there, csv.ignore={name} leaves the column out"
+            f"{said}; {gone.any(axis=1).sum():,} of {len(gone):,} rows lack a value, "
+            f"in {', '.join(ends(some))}: csv.missing=drop leaves such rows out, "
+            "csv.missing=mean puts the column's mean there, "
+            f"csv.ignore={','.join(some[:_MOST_OFFERED])} leaves columns out"
         )
     if is_text:
         return "" if text.isprintable() else f"{what} cannot be shown"
@@ -253,8 +257,8 @@ def _fault(cells: Cells, i: int, text: str, missing: str) -> str:
         return ""
     hint = "are written such as 1234.5" * like_number(text)
     return (
-        f"{what} {what_not}; numbers {hint or 'are most of the column'}: mend it, or "
-        f"leave the column out by csv.ignore={name}"
+        f"{what} is no finite number; numbers {hint or 'are most of the column'}: mend "
+        f"it, or leave the column out by csv.ignore={name}"
     )
 
 
