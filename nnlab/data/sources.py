@@ -253,7 +253,7 @@ def _path_and_option(argument: str) -> tuple[Path, str]:
 
 def _shown(kind: str) -> str:
     """Returns what a name with an argument looks like: "csv:PATH"."""
-    return f"{kind}:{'PATH' if kind in ('csv', 'parquet', 'folder') else 'NAME'}"
+    return f"{kind}:{'NAME' if kind in ('hf', 'real_or_generated') else 'PATH'}"
 
 
 def _published(name: str, data_dir: Path | None) -> Dataset:

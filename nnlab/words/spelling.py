@@ -20,6 +20,7 @@ _ALSO: Mapping[str, tuple[str, ...]] = {
     "fmnist": ("fashion_mnist",),
     "fully": ("dense", "mlp"),
     "gaussian": ("normal",),
+    "huggingface": ("hf:NAME",),
     "iterations": ("max_steps",),
     "kaiming": ("he",),
     "linear": ("dense", "identity"),
