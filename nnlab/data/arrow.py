@@ -90,7 +90,7 @@ class _Source:
 
     def text(self, name: str, value: object) -> str:
         """Returns a cell as a text file would hold it; "" for a missing one."""
-        if value is None or value != value:  # NaN
+        if value is None:
             return ""
         if (names := self.classes.get(name)) and isinstance(value, int):
             return one_line(names[value]) if 0 <= value < len(names) else ""

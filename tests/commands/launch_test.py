@@ -118,6 +118,8 @@ train Q --config.batch_size=5000 => larger than the 1198 training examples
 train Q --lane_width=999 => lane_width=999 must be from 1 to the program's 24 networks
 train M --data_dir=no/such/folder => data_dir no/such/folder does not exist
 train Q --seed=3 => unknown flag '--seed'; did you mean '--seeds'? allowed: --
+train Q --tensorboard => unknown flag '--tensorboard'; it is --log=tensorboard now
+train Q --log=wandbb => unknown --log='wandbb'; did you mean 'wandb'? allowed: tenso
 train Q --lr=0.1 => did you mean '--config.optimizer.learning_rate=VALUE'?
 train Q --dataset=mnist => did you mean '--config.dataset=VALUE'?
 train --config=configs => config 'configs' is a folder; name a
