@@ -205,10 +205,8 @@ class Dataset:
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
-        own = validation_inputs, validation_labels
-        if any(one is not None for one in own) and any(
-            one is None for one in (*own, test_inputs)
-        ):
+        own = [one is not None for one in (validation_inputs, validation_labels)]
+        if any(own) and not (all(own) and test_inputs is not None):
             raise ValueError(
                 "validation_inputs, validation_labels and test_inputs must be given "
                 "together"
