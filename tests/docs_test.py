@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The README and the pages of docs/: examples run, and names exist."""
 
+import pathlib
 import re
 import shlex
 import shutil
@@ -8,6 +9,8 @@ import tomllib
 from fnmatch import fnmatch
 from typing import NamedTuple
 
+import numpy as np
+import pandas
 import pytest
 from launched import PROGRAMS, QUICKSTART, ROOT, launched
 
@@ -214,6 +217,80 @@ def test_the_files_of_a_workdir_are_told(workdir):
             for pattern in told
         )
         assert path.is_dir() or any(known), name
+
+
+# ---- A table, from a file to an answer.
+
+
+def students(kind):
+    """Writes 240 rows that begin as the page shows."""
+    drawn = np.random.default_rng(0)
+    hours, sleep = drawn.normal(10, 4, 240).round(1), drawn.normal(7, 1, 240).round(1)
+    missed, school = (
+        drawn.integers(0, 10, 240),
+        drawn.choice(["north", "south", "w"], 240),
+    )
+    first = re.search(
+        r"^student_id,.*\n(?:\d.*\n)+", TEXTS["docs/data.md"], re.MULTILINE
+    )
+    names, *rows = [line.split(",") for line in first[0].splitlines()]
+    for i in range(len(rows), 240):
+        gaps = ("" if i % 50 == 9 else hours[i], "" if i == 60 else sleep[i])
+        result = "pass" if hours[i] > missed[i] + 5 else "fail"
+        cells = [1001 + i, f"Cem {i}", school[i], gaps[0], missed[i], gaps[1], result]
+        rows.append([*map(str, cells)])
+    text = "\n".join(map(",".join, [names, *rows])) + "\n"
+    pathlib.Path("students.csv").write_text(text)
+    if kind == "parquet":
+        pandas.read_csv("students.csv").to_parquet("students.parquet", index=False)
+
+
+def steps():
+    """Returns the commands of the walk, each with what the page says that it tells."""
+    _, _, walk = TEXTS["docs/data.md"].partition("### From a file to an answer")
+    found = re.findall(
+        r"^```bash\n(.*?)^```\n(?:\n^```\n(.*?)^```)?",
+        walk.partition("\n## ")[0],
+        re.DOTALL | re.MULTILINE,
+    )
+    return [
+        (shlex.split(command.replace("\\\n", " "))[3:], " ".join(told.split()))
+        for command, told in found
+    ]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_each_mistake_with_a_table_is_told_as_on_the_page(here, kind):
+    students(kind)
+    for arguments, told in steps()[:3]:
+        given = [a.replace("=csv:", f"={kind}:") for a in arguments]
+        given = [a.replace("students.csv", f"students.{kind}") for a in given]
+        status, out, err = launched(PROGRAMS["train"], *given)
+        assert (status, out) == (2, "")
+        said = " ".join(err.replace(f"{here}/", "").split())
+        if kind == "csv":
+            assert said == told
+        else:  # the same, but for where it is
+            assert said.partition("; ")[2].endswith(told.partition("; ")[2][-60:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_that_is_mended_trains_as_on_the_page(here, caplog, kind):
+    students(kind)
+    small = ["--seeds=2", "--config.num_epochs=2", "--config.figures=()"]
+    small += ["--sweep=batch_size=64"]
+    for arguments, told in steps()[3:]:
+        given = [a.replace("=csv:", f"={kind}:") for a in arguments]
+        given = [a.replace("students.csv", f"students.{kind}") for a in given]
+        caplog.clear()
+        status, out, err = launched(PROGRAMS["train"], *given, *small)
+        assert (status, err) == (0, "")
+        assert "report: runs/" in out
+        said = " ".join(caplog.messages)
+        told = told.replace("csv:students.csv", f"{kind}:students.{kind}")
+        assert told in said
+        assert ("seems to number" in told) == ("seems to number" in said)
 
 
 # ---- Names exist.

@@ -40,6 +40,8 @@ from nnlab.watch import terminal
 from nnlab.words import errors, numbers, spelling
 
 _OVERRIDE = "config.PATH"
+_RENAMED = {"tensorboard": "log=tensorboard", "tb": "log=tensorboard"}
+"""Flags of earlier versions -> what takes their place."""
 _MOST_BYTES = 1 << 30
 """Largest file of a study as JSON."""
 
@@ -416,7 +418,10 @@ def _parse(arguments: Sequence[str]) -> None:
         rest = flags.FLAGS(given)
     except flags.UnrecognizedFlagError as error:
         name = error.flagname
-        hint = spelling.nearest(f"--{name}", (f"--{f.name}" for f in _flags()))
+        known = [f"--{f.name}" for f in _flags()]
+        if (now := _RENAMED.get(name)) and f"--{now.partition('=')[0]}" in known:
+            raise UsageError(f"unknown flag '--{name}'; it is --{now} now") from None
+        hint = spelling.nearest(f"--{name}", known)
         if "config" in flags.FLAGS and (field := _field_of(name, "did you" in hint)):
             hint = f"; did you mean '--config.{field}=VALUE'?"
         raise UsageError(f"unknown flag '--{name}'{hint}") from None

@@ -31,7 +31,7 @@ _GROUPS = {
         *("claim", "vary*", "low", "high", "count*", "steps", "halving*"),
         "config_json*",
     ),
-    "Where": ("workdir", "data_dir", "tensorboard*", "compilation_cache*", "profile*"),
+    "Where": ("workdir", "data_dir", "log*", "compilation_cache*", "profile*"),
     "How it runs": (
         *("lane_width*", "checkpoint_seconds*", "seal*", "measure", "members*"),
         *("devices*", "cost_per_device_hour*", "detect", "decide", "power*"),
@@ -54,7 +54,7 @@ _VALUES = {
     "config_json": "=FILE",
     **dict.fromkeys(("workdir", "data_dir", "compilation_cache", "profile"), "=DIR"),
     **dict.fromkeys(("members", "devices"), "=N"),  # may be written as 1e6
-    "vary": "=A,B,..",
+    **dict.fromkeys(("vary", "log"), "=A,B,.."),
     "search": "=optuna",
     "search_space": "=PATH=SPAN",
     "sampler": "=NAME",

@@ -12,6 +12,8 @@ python -m launch.report --list=runs
 import dataclasses
 import pathlib
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 from rich.console import Console
@@ -23,6 +25,9 @@ from nnlab.commands import config
 from nnlab.machine import files
 from nnlab.results import asked, listing
 from nnlab.watch import terminal
+
+if TYPE_CHECKING:
+    from nnlab.statistics.findings import Findings
 
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -60,10 +65,13 @@ def main() -> None:
         raise config.UsageError("--workdir is missing: a folder that launch.train made")
 
 
-def write(console: Console, found: results.Results) -> None:
+def write(console: Console, found: results.Results) -> "tuple[Findings, Sequence[str]]":
     """Writes figures and report, and prints the answer and the report's path.
 
     That takes eight lines at most; the report has all sentences.
+
+    Returns:
+      What was found, and the answer's sentences.
     """
     # Imported here, since a list needs no matplotlib.
     from nnlab import report
@@ -73,7 +81,9 @@ def write(console: Console, found: results.Results) -> None:
     findings = Findings(found)
     page = report.write(findings)
     config.need_no_output()
-    terminal.say(console, answer.sentences(findings), f"report: {files.shown(page)}")
+    said = answer.sentences(findings)
+    terminal.say(console, said, f"report: {files.shown(page)}")
+    return findings, said
 
 
 def write_comparison(

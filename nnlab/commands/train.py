@@ -28,7 +28,7 @@ from nnlab.machine import files
 from nnlab.runs import search
 from nnlab.statistics import sequential as planned
 from nnlab.study import SAMPLERS, Study
-from nnlab.watch import tensorboard, terminal
+from nnlab.watch import tensorboard, terminal, wandb
 from nnlab.words import errors, numbers, spelling
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ FIRST_LOOK, MOST_SEEDS = 4, 32
 MANY = ("coordinator", "processes", "process_index")
 AUTO = "auto"
 LOCAL, RAY = "local", "ray"
-EVENTS = "tensorboard"
-"""The folder of event files in a workdir."""
+TENSORBOARD, WANDB = "tensorboard", "wandb"
+"""What --log takes, and the folders of both in a workdir."""
+_Log = tensorboard.EventFiles | wandb.Runs
 
 
 def define_flags() -> None:
@@ -123,11 +124,13 @@ def define_run_flags() -> None:
         "folder for a trace of each program's first steps; ui.perfetto.dev and "
         "TensorBoard open it",
     )
-    flags.DEFINE_bool(
-        "tensorboard",
-        False,
-        "write event files, too, into WORKDIR/tensorboard; for tensorboard --logdir, "
-        "also while it trains; needs the extra tensorboard",
+    flags.DEFINE_list(
+        "log",
+        [],
+        "dashboards that see it train, too; tensorboard writes event files into "
+        "WORKDIR/tensorboard for tensorboard --logdir, wandb sends a run for each "
+        "trial to Weights & Biases or, with WANDB_MODE=offline, keeps them in "
+        "WORKDIR/wandb; each needs the extra of its name; tensorboard,wandb is both",
     )
     flags.DEFINE_string(
         "coordinator",
@@ -238,9 +241,10 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         experiment.check_workdir(workdir)
     writes = not joined or processes.is_first()
     console.quiet = not writes
+    logs = _logs(study, workdir) if writes else []
 
     def so_far() -> str:
-        report.write(console, results.load(workdir))
+        _report(console, results.load(workdir), logs)
         where = files.shown(workdir)
         return f"{where} holds the results so far; go on with {_command(workdir)}"
 
@@ -250,14 +254,13 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
 
         nodes = ray.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
         console.print(f"joining Ray at {address}" if address else "starting Ray")
-    observers = _observers(console, study, workdir if writes else None)
     start = time.monotonic()
     try:
         found = runner.run(
             study,
             workdir,
             resumes=resumes,
-            observers=observers,
+            observers=[*_observers(console, study), *logs],
             so_far=so_far,
             nodes=nodes,
             data_dir=flags.FLAGS.data_dir,
@@ -277,9 +280,9 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the report is soon drawn
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
-    _tell_beside(console, workdir, cache)
+    _tell_beside(console, logs, cache)
     if writes:
-        report.write(console, found)
+        _report(console, found, logs)
     if failures := found.config["failures"]:
         notes = (files.shown(workdir / f"failure_{index}.txt") for index in failures)
         raise config.Failure(
@@ -288,28 +291,30 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         )
 
 
+def _report(console: Console, found: results.Results, logs: list[_Log]) -> None:
+    findings, said = report.write(console, found)
+    for log in logs:
+        log.finish(findings, said)
+
+
 def _tell_beside(
-    console: Console, workdir: pathlib.Path, cache: collections.Counter[str] | None
+    console: Console, logs: list[_Log], cache: collections.Counter[str] | None
 ) -> None:
     """Says what the flags asked for beside the report, and where it is."""
     if cache is not None:
         hits, misses = cache["cache_hits"], cache["cache_misses"]
         told = f"{hits} programs found, {misses} compiled and added"
         console.print(f"compilation cache: {told}")
-    if flags.FLAGS.tensorboard:
-        command = shlex.join(["tensorboard", "--logdir", files.shown(workdir / EVENTS)])
-        console.print(f"event files: {command}", soft_wrap=True)
+    for log in logs:
+        console.print(log.where(), soft_wrap=True)
     if flags.FLAGS.profile:
         console.print(f"profile: {flags.FLAGS.profile}")
 
 
 def _observers(
-    console: Console, study: Study, workdir: pathlib.Path | None
+    console: Console, study: Study
 ) -> "list[contextlib.AbstractContextManager[Callable[[Progress], None]]]":
-    """Returns what is told about progress: the console, and event files in `workdir`.
-
-    `workdir` is None if this process writes nothing.
-    """
+    """Returns what shows progress on the console."""
     remarks = () if study.search.space else study.remarks()
     heading = iter((study.question, _size(study), *remarks))
 
@@ -318,12 +323,21 @@ def _observers(
             console.print(line, style="bold", soft_wrap=not console.is_terminal)
 
     shown = terminal.live if console.is_terminal else terminal.lines
-    found: list[contextlib.AbstractContextManager[Callable[[Progress], None]]]
-    found = [contextlib.nullcontext(head), shown(console)]
-    if flags.FLAGS.tensorboard and workdir:
-        search = study.search
-        trials = search.trials if search.space else len(study.trials())
-        found.append(tensorboard.EventFiles(workdir / EVENTS, trials))
+    return [contextlib.nullcontext(head), shown(console)]
+
+
+def _logs(study: Study, workdir: pathlib.Path) -> list[_Log]:
+    """Returns the dashboards of --log."""
+    for name in flags.FLAGS.log:
+        if name not in (TENSORBOARD, WANDB):
+            hint = spelling.nearest(name, (TENSORBOARD, WANDB))
+            raise config.UsageError(f"unknown --log={name!r}{hint}")
+    trials = study.search.trials if study.search.space else len(study.trials())
+    found: list[_Log] = []
+    if TENSORBOARD in flags.FLAGS.log:
+        found.append(tensorboard.EventFiles(workdir / TENSORBOARD, trials))
+    if WANDB in flags.FLAGS.log:
+        found.append(wandb.Runs(workdir, study, trials))
     return found
 
 
@@ -374,7 +388,7 @@ def _executor() -> tuple[bool, str]:
             if flags.FLAGS[flag].present:
                 raise config.UsageError(f"--{flag} needs --executor=ray")
         return False, ""
-    for flag in ("tensorboard", "profile", *MANY):
+    for flag in ("log", "profile", *MANY):
         if flags.FLAGS[flag].present:
             raise config.UsageError(f"--{flag} does not go with --executor={given}")
     return True, address
@@ -412,8 +426,8 @@ def _command(workdir: pathlib.Path) -> str:
     parts = ["python", "-m", "launch.train", f"--workdir={folder}", "--resume"]
     if flags.FLAGS.data_dir:
         parts.append(f"--data_dir={flags.FLAGS.data_dir}")
-    if flags.FLAGS.tensorboard:
-        parts.append("--tensorboard")
+    if flags.FLAGS.log:
+        parts.append(f"--log={','.join(flags.FLAGS.log)}")
     for flag in ("executor", "chunk_members", "storage"):
         if flags.FLAGS[flag].present:
             parts.append(f"--{flag}={flags.FLAGS[flag].value}")

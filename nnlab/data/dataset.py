@@ -154,6 +154,8 @@ class Dataset:
         *,
         test_inputs: npt.ArrayLike | None = None,
         test_labels: npt.ArrayLike | None = None,
+        validation_inputs: npt.ArrayLike | None = None,
+        validation_labels: npt.ArrayLike | None = None,
         name: str = "arrays",
         class_names: Sequence[str] | None = None,
         scale: float | None = None,
@@ -165,7 +167,8 @@ class Dataset:
 
         The examples are put into canonical order. Without test arrays a fifth of them,
         the last ones of each class, becomes the test set. Then min(10,000, a sixth) of
-        the remaining examples, the last ones of each class, become the validation set.
+        the remaining examples, the last ones of each class, become the validation set,
+        unless it is given, too.
         Each set has every class in its share of the examples, and at least one example
         of it. Copied arrays share no memory with the dataset.
 
@@ -180,6 +183,7 @@ class Dataset:
           test_inputs: (M, ...), with the dtype and example shape of inputs. The columns
             of two tables are matched by name.
           test_labels: (M,), as labels.
+          validation_inputs, validation_labels: likewise; they need test inputs.
           name: its name in tables and captions.
           class_names: names of classes 0..C-1, where the labels are integers in [0, C)
             already; then a class may be absent from the data.
@@ -201,6 +205,12 @@ class Dataset:
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
+        own = [one is not None for one in (validation_inputs, validation_labels)]
+        if any(own) and not (all(own) and test_inputs is not None):
+            raise ValueError(
+                "validation_inputs, validation_labels and test_inputs must be given "
+                "together"
+            )
         feature_names = tuple(feature_names) or numbers.columns_of(inputs)
         x, y = _checked(inputs, labels, "")
         x, origin = _stored(x, feature_names)
@@ -211,9 +221,22 @@ class Dataset:
         else:
             names = feature_names
             test_x, test_y = _checked(test_inputs, test_labels, "test_", names, x.dtype)
-            encoded = _encode(classes.joined(y, test_y), labels, class_names)
-            train, validation = _cut(x, encoded, len(y), ("train", "validation"))
-            test = Split(*canonical(_like(test_x, x, origin), encoded.codes[len(y) :]))
+            end = len(y) + len(test_y)
+            every, further = classes.joined(y, test_y), x[:0]
+            if validation_inputs is not None and validation_labels is not None:
+                further, more = _checked(
+                    validation_inputs, validation_labels, "validation_", names, x.dtype
+                )
+                every = classes.joined(every, more)
+            encoded = _encode(every, labels, class_names)
+            codes = np.split(encoded.codes, [len(y), end])
+            if len(further):
+                train = Split(*canonical(x, codes[0]))
+                further = _like(further, x, origin, "validation_")
+                validation = Split(*canonical(further, codes[2]))
+            else:
+                train, validation = _cut(x, encoded, len(y), ("train", "validation"))
+            test = Split(*canonical(_like(test_x, x, origin), codes[1]))
         values = encoded.values if class_values is None else np.array(class_values)
         return cls(
             name=name,
@@ -357,12 +380,14 @@ def _stored(
     return numbers.stored(x, origin, "inputs"), origin
 
 
-def _like(test_x: np.ndarray, x: np.ndarray, origin: np.ndarray | None) -> np.ndarray:
+def _like(
+    test_x: np.ndarray, x: np.ndarray, origin: np.ndarray | None, part: str = "test_"
+) -> np.ndarray:
     if test_x.dtype != np.uint8:
-        test_x = numbers.stored(test_x, origin, "test_inputs")
+        test_x = numbers.stored(test_x, origin, f"{part}inputs")
     if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):
         raise ValueError(
-            f"test_inputs hold examples of {test_x.dtype} {test_x.shape[1:]}, "
+            f"{part}inputs hold examples of {test_x.dtype} {test_x.shape[1:]}, "
             f"inputs of {x.dtype} {x.shape[1:]}: they must agree"
         )
     return test_x

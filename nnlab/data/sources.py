@@ -17,7 +17,9 @@ from nnlab.data import (
     generated,
     idx,
     image_folder,
+    images,
     published,
+    table,
     tabular,
     tfds,
 )
@@ -32,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 _ENVIRONMENT = "NNLAB_DATA_DIR"
 _DIGITS = tuple("0123456789")
+TABLES = ("csv", "parquet", "hf")
+"""Kinds of datasets that `csv` says how to read."""
 
 
 def _by_file(*digests: str) -> dict[str, str]:
@@ -119,8 +123,12 @@ def load(
     one of them), or cifar-10-binary.tar.gz (in the same places).
 
     "csv:PATH" is a table of your own, whose column "label" is the class;
-    "csv:PATH:COLUMN" names another (see `tabular.read`). "folder:PATH" is a folder of
-    images, resized to 64 x 64 pixels; "folder:PATH:SIZE" to another size
+    "csv:PATH:COLUMN" names another (see `tabular.read`). "parquet:PATH" is a Parquet
+    file or a folder of its parts (`parquet.read`), "hf:OWNER/NAME" or
+    "hf:OWNER/NAME/CONFIG" a data set on the Hugging Face hub, "hf:PATH" one that
+    `save_to_disk` wrote (`hub.read`); both are tables or images, and ":COLUMN",
+    ":SIZE" or ":COLUMN:SIZE" may follow, as for csv and folder. "folder:PATH" is a
+    folder of images, resized to 64 x 64 pixels; "folder:PATH:SIZE" to another size
     (`image_folder.read`). PATH is relative to the current folder, not to DIR.
     "real_or_generated:NAME" has two classes: the images of dataset NAME, and imitations
     of them (`generated.real_or_generated`).
@@ -157,7 +165,7 @@ def load(
     if name in SOURCES:
         dataset = SOURCES[name](name, given)
     else:
-        options = csv if kind == "csv" else {}
+        options = csv if kind in TABLES else {}
         dataset = WITH_ARGUMENT[kind](name, argument, given, **options)
     for note in dataset.notes:
         _log.warning("%s: %s", name, note)
@@ -191,7 +199,23 @@ def _digits(name: str, _: Path | None) -> Dataset:
 
 def _table(name: str, argument: str, _: Path | None, **how: Any) -> Dataset:
     path, column = _path_and_option(argument)
-    return tabular.read(path, name=name, label=column or tabular.LABEL, **how)
+    return tabular.read(path, name=name, label=column or table.LABEL, **how)
+
+
+def _parquet(name: str, argument: str, _: Path | None, **how: Any) -> Dataset:
+    from nnlab.data import parquet  # takes a tenth of a second
+
+    path, option = _path_and_option(argument)
+    return parquet.read(path, option, name=name, **how)
+
+
+def _hugging_face(name: str, argument: str, _: Path | None, **how: Any) -> Dataset:
+    from nnlab.data import hub  # takes a tenth of a second
+
+    path, option = _path_and_option(argument)
+    if path.is_dir():
+        return hub.read(path, option, name=name, **how)
+    return hub.read(None, argument, name=name, **how)
 
 
 def _image_folder(name: str, argument: str, _: Path | None) -> Dataset:
@@ -201,7 +225,7 @@ def _image_folder(name: str, argument: str, _: Path | None) -> Dataset:
     if not (size.isascii() and size.isdecimal()):
         raise ValueError(
             f"size {size!r} of dataset {name!r} is not a whole number of pixels; write "
-            f"{_shown('folder')} or {_shown('folder')}:{image_folder.SIZE}"
+            f"{_shown('folder')} or {_shown('folder')}:{images.SIZE}"
         )
     return image_folder.read(path, name=name, size=int(size))
 
@@ -229,7 +253,7 @@ def _path_and_option(argument: str) -> tuple[Path, str]:
 
 def _shown(kind: str) -> str:
     """Returns what a name with an argument looks like: "csv:PATH"."""
-    return f"{kind}:{'NAME' if kind == 'real_or_generated' else 'PATH'}"
+    return f"{kind}:{'NAME' if kind in ('hf', 'real_or_generated') else 'PATH'}"
 
 
 def _published(name: str, data_dir: Path | None) -> Dataset:
@@ -315,6 +339,8 @@ SOURCES: dict[str, Callable[[str, Path | None], Dataset]] = {
 # By name before the colon: likewise; the argument after the colon comes second.
 WITH_ARGUMENT: dict[str, Callable[..., Dataset]] = {
     "csv": _table,
+    "parquet": _parquet,
+    "hf": _hugging_face,
     "folder": _image_folder,
     "real_or_generated": _real_or_generated,
 }

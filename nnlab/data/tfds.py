@@ -13,7 +13,6 @@ import json
 import logging
 import shutil
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,9 @@ import numpy as np
 from nnlab.data import published
 from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
+from nnlab.machine import network
 from nnlab.machine.files import refuse_links
 
-# A server that takes longer counts as unreachable; waiting could take minutes.
-_PROBE_SECONDS = 3.0
 # Of a dataset_info.json; TFDS writes about 2,000 for these datasets.
 _MOST_BYTES = 1 << 20
 
@@ -121,7 +119,7 @@ def download(root: Path, publication: Publication) -> None:
             "a folder and pass --data_dir=FOLDER (in Python: data_dir=)"
         )
 
-    if reason := _unreachable(publication.url):
+    if reason := network.unreachable(publication.url):
         raise unreachable(reason)
 
     import tensorflow_datasets as tfds
@@ -149,29 +147,6 @@ def download(root: Path, publication: Publication) -> None:
     finally:
         # TFDS would trust these files the next time, damaged or not.
         shutil.rmtree(root / "downloads" / publication.name, ignore_errors=True)
-
-
-def _unreachable(url: str) -> str:
-    """Returns why a URL cannot be reached, or "" if a server answers.
-
-    Looking up a name and trying its addresses have no time limit of their own. So a
-    thread does both, and nothing waits for it.
-    """
-    import requests
-
-    reasons = [f"no answer within {_PROBE_SECONDS:.0f} s"]
-
-    def probe() -> None:
-        try:
-            requests.head(url, timeout=_PROBE_SECONDS)
-            reasons.clear()
-        except requests.exceptions.RequestException as error:
-            reasons[0] = type(error).__name__
-
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(_PROBE_SECONDS + 0.5)
-    return "".join(reasons)
 
 
 def _builder(root: Path, publication: Publication) -> Any:

@@ -83,11 +83,16 @@ _SCALED = Need(
     "of images: a table always is, column by column",
     lambda s: (
         s["dataset"].removeprefix("real_or_generated:") != "map"
-        and not s["dataset"].startswith("csv:")
+        and not s["dataset"].startswith("csv:")  # others may be images
     ),
     "dataset",
 )
-_TABLE = Need("csv:PATH", lambda s: s["dataset"].startswith("csv:"), "dataset")
+_TABLES = ("csv:", "parquet:", "hf:")
+_TABLE = Need(
+    "csv:PATH, parquet:PATH or hf:NAME",
+    lambda s: s["dataset"].startswith(_TABLES),
+    "dataset",
+)
 _OWN_SCALE = Need(
     f"that is no file of weights ({WEIGHTS}), which has a scale of its own",
     lambda s: s["transfer.mode"] == "scratch" or _TRAINED_SOURCE.holds(s),
@@ -297,7 +302,8 @@ class Hyperparameters(Checked):
 
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
-        "folder:PATH" or "real_or_generated:NAME"; see `nnlab.data.load`.
+        "parquet:PATH", "hf:NAME", "folder:PATH" or "real_or_generated:NAME"; see
+        `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
@@ -315,7 +321,7 @@ class Hyperparameters(Checked):
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
       early_stopping: when a network stops early.
       dtype: type of activations and products; parameters are float32.
-      csv: how a table is read.
+      csv: how a table is read, also of parquet and hf.
     """
 
     dataset: str = "digits"
@@ -358,7 +364,7 @@ class Hyperparameters(Checked):
     @property
     def data(self) -> str:
         """What identifies the data: `dataset`, and how a table is read."""
-        values = self.identity() if self.dataset.startswith("csv:") else {}
+        values = self.identity() if self.dataset.startswith(_TABLES) else {}
         how = [
             f"{path}={','.join(v) if isinstance(v, tuple) else v}"
             for path, v in values.items()

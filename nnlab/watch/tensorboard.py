@@ -5,27 +5,34 @@
         experiment.run(study, "runs/mine", on_progress=record)
 
 ``tensorboard --logdir runs/mine/tensorboard`` shows a curve for each trial and one for
-all networks of each program. Trees have no updates and are in the report only.
+all networks of each program. Its tab HPARAMS compares the trials' final numbers.
 """
 
+import contextlib
 import logging
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from nnlab.machine.files import absolute
-from nnlab.words import errors, numbers
+from nnlab.machine.files import absolute, shown
+from nnlab.statistics.findings import Findings
+from nnlab.study import Trial
+from nnlab.watch import points
+from nnlab.words import numbers
+from nnlab.words.errors import extra, line_of
 
 if TYPE_CHECKING:
+    from tensorboardX.proto.summary_pb2 import Summary
+
     from nnlab.runs.progress import Evaluation, Progress
 
 _log = logging.getLogger(__name__)
 
-MOST_TRIALS = 64  # with a curve of their own; each keeps a file open
 QUANTILES = {"quantile_10": 0.1, "median": 0.5, "quantile_90": 0.9}
 MOST_NAME = 60  # characters of a trial's label in a file name: 240 of 255 bytes
 
@@ -33,10 +40,8 @@ MOST_NAME = 60  # characters of a trial's label in a file name: 240 of 255 bytes
 class EventFiles:
     """Writes each evaluation as an event; a callback of `experiment.run`.
 
-    The x axis is updates; the scalar "epoch" has the epoch. A trial has the mean of
-    each column of the curves over the seeds that still train, such as
-    "validation_accuracy/mean", and the share of its networks that diverged. A program
-    ("population") has the same over all its networks, and their `QUANTILES`.
+    The x axis is updates. A trial has the numbers of `points.of_trial`. A program
+    ("population") has the same means over all its networks, and their `QUANTILES`.
 
     A resumed run writes into the same folder. Its new files say from which step on the
     older files no longer count, so TensorBoard shows each point once.
@@ -47,8 +52,8 @@ class EventFiles:
 
         Args:
           folder: where to write; made if missing.
-          num_trials: of the study. Of more than `MOST_TRIALS`, so many at even steps
-            along the sweep get a curve; the population has all.
+          num_trials: of the study. Of more than `points.MOST_TRIALS`, so many at even
+            steps along the sweep get a curve; the population has all.
 
         Raises:
           ValueError: tensorboardX is not installed.
@@ -57,19 +62,17 @@ class EventFiles:
             import tensorboardX.event_file_writer  # noqa: F401
         except ImportError:
             raise ValueError(
-                "event files for TensorBoard need tensorboardX: "
-                f"{errors.extra('tensorboard')}"
+                f"event files for TensorBoard need tensorboardX: {extra('tensorboard')}"
             ) from None
         self._folder = absolute(folder, "folder")
-        count = min(num_trials, MOST_TRIALS)
-        self._chosen = {*np.linspace(0, num_trials - 1, count).round().astype(int)}
+        self._chosen = points.chosen(num_trials)
         self._writers: dict[str, Any] = {}
-        self._step = -1
-        if count < num_trials:
+        self._step, self._is_broken = -1, False
+        if len(self._chosen) < num_trials:
             _log.info(
                 "TensorBoard gets a run for each of %d of the %d trials, and their "
                 "population",
-                count,
+                len(self._chosen),
                 num_trials,
             )
 
@@ -82,8 +85,14 @@ class EventFiles:
     def close(self) -> None:
         """Closes all files."""
         for writer in self._writers.values():
-            writer.close()
+            with contextlib.suppress(OSError):  # has been said
+                writer.close()
         self._writers = {}
+
+    def where(self) -> str:
+        """Says how to look at it, in a line."""
+        command = ["tensorboard", "--logdir", shown(self._folder)]
+        return f"event files: {shlex.join(command)}"
 
     def __call__(self, progress: "Progress") -> None:
         """Writes the evaluation if there was one since the last call."""
@@ -97,7 +106,27 @@ class EventFiles:
         begins = not self._writers or found.step <= self._step
         self._step = found.step
         for name, values in runs.items():
-            self._write(name, found, values, begins)
+            self._write(name, found.step, [_scalars(values)], begins)
+
+    def finish(self, findings: Findings, _: Sequence[str]) -> None:
+        """Writes the trials' settings and final numbers, for the tab HPARAMS.
+
+        They come a step after the last evaluation, and replace earlier ones.
+        """
+        from tensorboardX.summary import hparams
+
+        results = findings.results
+        paths = {path: None for trial in results.trials for path in trial.overrides}
+        for index in sorted(self._chosen.intersection(findings.ran)):
+            trial, found = results.trials[index], points.final(findings, index)
+            given = trial.settings()
+            settings = {path: _plain(given[path]) for path in paths}
+            settings["trial"] = trial.label
+            means = [name for name in found if not name.endswith(("_low", "_high"))]
+            told = hparams(settings, dict.fromkeys(means))
+            step = results.program(index)["num_steps"] + 1
+            self._write(_name(trial), step, [_scalars(found), *told], begins=True)
+            self.close()
 
     def _runs(self, found: "Evaluation") -> Iterator[tuple[str, dict[str, float]]]:
         """Yields the name and the finite scalars of each curve."""
@@ -105,24 +134,33 @@ class EventFiles:
         if found.seeds[0]:  # seeds added to a study that has some already
             seeds = f"_seeds_{found.seeds[0]}-{found.seeds[-1]}"
         name = f"population_{_range_text([trial.index for trial in found.trials])}"
-        yield name + seeds, _scalars(found.metrics, found.diverged, QUANTILES)
+        yield name + seeds, _of_population(found)
         for t, trial in enumerate(found.trials):
             if trial.index in self._chosen:
-                metrics = {name: values[t] for name, values in found.metrics.items()}
-                name = f"{trial.index:03d}_{safe(trial.label)}"
-                yield name + seeds, _scalars(metrics, found.diverged[t], {})
+                yield _name(trial) + seeds, points.of_trial(found, t)
 
     def _write(
-        self, name: str, found: "Evaluation", values: Mapping[str, float], begins: bool
+        self, name: str, step: int, summaries: "Sequence[Summary]", begins: bool
     ) -> None:
-        """Writes and flushes an event, so that an interrupted run leaves all of them.
+        """Writes and flushes events, so that an interrupted run leaves all of them.
 
-        tensorboardX's `SummaryWriter` would need two threads for each trial, and its
-        flush does not wait for them.
+        A full disk ends the writing, not the run. tensorboardX's `SummaryWriter` would
+        need two threads for each trial, and its flush does not wait for them.
         """
+        if self._is_broken:
+            return
+        try:
+            self._write_events(name, step, summaries, begins)
+        except OSError as error:
+            self._is_broken = True
+            self.close()
+            _log.warning("event files: %s; the run goes on without", line_of(error))
+
+    def _write_events(
+        self, name: str, step: int, summaries: "Sequence[Summary]", begins: bool
+    ) -> None:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.proto.summary_pb2 import Summary
 
         if name not in self._writers:
             folder = self._folder / name
@@ -133,15 +171,14 @@ class EventFiles:
         writer, now = self._writers[name], time.time()
         if begins:  # points from this step on in older files do not count
             start = SessionLog(status=SessionLog.START)
-            writer.write_event(Event(wall_time=now, step=found.step, session_log=start))
-        summary = Summary(
-            value=[
-                Summary.Value(tag=numbers.visible(tag), simple_value=value)
-                for tag, value in {**values, "epoch": found.epoch}.items()
-            ]
-        )
-        writer.write_event(Event(wall_time=now, step=found.step, summary=summary))
+            writer.write_event(Event(wall_time=now, step=step, session_log=start))
+        for summary in summaries:
+            writer.write_event(Event(wall_time=now, step=step, summary=summary))
         writer.flush()
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.index:03d}_{safe(trial.label)}"
 
 
 def safe(label: str) -> str:
@@ -150,19 +187,29 @@ def safe(label: str) -> str:
     return re.sub(r"[^\w.,=+-]", "_", text)[:MOST_NAME]
 
 
-def _scalars(
-    metrics: Mapping[str, np.ndarray],
-    diverged: np.ndarray,
-    quantiles: Mapping[str, float],
-) -> dict[str, float]:
-    found = {"diverged_share": float(diverged.mean())}
-    for name, values in metrics.items():
-        living = values[np.isfinite(values)]
-        if living.size:
-            found[f"{name}/mean"] = float(living.mean())
-            for word, share in quantiles.items():
-                found[f"{name}/{word}"] = float(np.quantile(living, share))
-    return found
+def _of_population(found: "Evaluation") -> dict[str, float]:
+    values = points.common(found.metrics, found.diverged, found.epoch)
+    for name, some in found.metrics.items():
+        living = some[np.isfinite(some)]
+        for word, share in QUANTILES.items() if living.size else ():
+            values[f"spread/{name}_{word}"] = float(np.quantile(living, share))
+    return values
+
+
+def _scalars(values: Mapping[str, float]) -> "Summary":
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    return Summary(
+        value=[
+            Summary.Value(tag=numbers.visible(tag), simple_value=value)
+            for tag, value in values.items()
+        ]
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Returns a setting as TensorBoard holds one: a number, a boolean or a text."""
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 def _range_text(indexes: Sequence[int]) -> str:

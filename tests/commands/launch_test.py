@@ -118,6 +118,8 @@ train Q --config.batch_size=5000 => larger than the 1198 training examples
 train Q --lane_width=999 => lane_width=999 must be from 1 to the program's 24 networks
 train M --data_dir=no/such/folder => data_dir no/such/folder does not exist
 train Q --seed=3 => unknown flag '--seed'; did you mean '--seeds'? allowed: --
+train Q --tensorboard => unknown flag '--tensorboard'; it is --log=tensorboard now
+train Q --log=wandbb => unknown --log='wandbb'; did you mean 'wandb'? allowed: tenso
 train Q --lr=0.1 => did you mean '--config.optimizer.learning_rate=VALUE'?
 train Q --dataset=mnist => did you mean '--config.dataset=VALUE'?
 train --config=configs => config 'configs' is a folder; name a
@@ -795,7 +797,7 @@ def test_a_run_that_nobody_hears_ends_with_report_and_event_files(
         pyarrow.parquet, "read_table", lambda source: (reads.append(1), read(source))[1]
     )
     run = f"--workdir={tmp_path}"
-    for number, asked in enumerate(([train, *ONE, "--tensorboard"], [report]), 1):
+    for number, asked in enumerate(([train, *ONE, "--log=tensorboard"], [report]), 1):
         assert to_full_disk(*asked, run) == (0, f"{NO_SPACE}\n")
         assert (tmp_path / "report.html").exists()
         assert len(reads) == number  # its tables are read once
@@ -912,17 +914,17 @@ def test_a_run_that_cannot_be_saved_says_how_to_go_on(tmp_path, monkeypatch):
         raise checkpoint.SaveError("no space left")
 
     monkeypatch.setattr(loop, "train_program", fails)
-    more = [f"--workdir={tmp_path / 'run'}", "--tensorboard", "--data_dir=docs"]
+    more = [f"--workdir={tmp_path / 'run'}", "--log=tensorboard", "--data_dir=docs"]
     status, _, err = launched(train, *more, *ONE)
     assert status == 1
-    assert err.endswith("/run --resume --data_dir=docs --tensorboard\n")
+    assert err.endswith("/run --resume --data_dir=docs --log=tensorboard\n")
 
 
 def test_event_files_that_cannot_be_are_refused_first(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)
     workdir = tmp_path / "run"
     told = "error: event files for TensorBoard need tensorboardX: pip install"
-    refused(told, train, f"--workdir={workdir}", QUICKSTART, "--tensorboard")
+    refused(told, train, f"--workdir={workdir}", QUICKSTART, "--log=tensorboard")
     assert not workdir.exists()
 
 
@@ -935,7 +937,7 @@ def test_a_program_that_fails_is_told_with_status_1(tmp_path, monkeypatch):
         train_program(program, *arguments)
 
     monkeypatch.setattr(loop, "train_program", fails)
-    two = [QUICKSTART, *ONE[2:], "--sweep=model.hidden=(8,),(9,)", "--tensorboard"]
+    two = [QUICKSTART, *ONE[2:], "--sweep=model.hidden=(8,),(9,)", "--log=tensorboard"]
     status, out, err = launched(train, f"--workdir={tmp_path}", *two)
     assert status == 1
     assert f"\nevent files: tensorboard --logdir {tmp_path}/tensorboard\n" in out

@@ -321,3 +321,23 @@ FIRST = np.arange(12) < 3
 def test_unusable_arrays_are_refused_in_one_line(arguments, words):
     with refused(ValueError, *words):
         Dataset.from_arrays(**{"inputs": X, "labels": Y, **arguments})
+
+
+def test_a_validation_set_of_ones_own_is_kept():
+    x, y = np.arange(30.0).reshape(15, 2), np.arange(15) % 3
+    named = ("", "validation_", "test_")
+    given = {}
+    for start, part in zip((0, 6, 9), named):
+        some = slice(start, start + (6 if part != "validation_" else 3))
+        given[f"{part}inputs"], given[f"{part}labels"] = x[some], y[some]
+    data = Dataset.from_arrays(**given)
+    for split, part in zip((data.train, data.validation, data.test), named):
+        order = np.argsort(split.inputs[:, 0])
+        np.testing.assert_array_equal(split.inputs[order], given[f"{part}inputs"])
+        np.testing.assert_array_equal(split.labels[order], given[f"{part}labels"])
+    for lacking in ("validation_inputs", "validation_labels", "test_inputs"):
+        few = {name: one for name, one in given.items() if name != lacking}
+        if lacking == "test_inputs":
+            del few["test_labels"]
+        with pytest.raises(ValueError, match="must be given together"):
+            Dataset.from_arrays(**few)

@@ -11,7 +11,7 @@ import pytest
 from folders import assert_equal, entries, refused, splits
 from PIL import Image
 
-from nnlab.data import Dataset, image_folder, load
+from nnlab.data import Dataset, images, load
 
 SIZE = 8
 
@@ -281,7 +281,7 @@ def test_an_image_that_claims_too_much_is_never_decoded(
 ):
     """Pillow would warn, or raise, or its limit was removed."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillow)
-    monkeypatch.setattr(image_folder, "_resized", None)
+    monkeypatch.setattr(images, "_resized", None)
     file = folder / "train/cat" / name
     file.write_bytes(png_header(side, side))
     with refused(ValueError, file, "more than 89,478,485 pixels"):
@@ -291,8 +291,8 @@ def test_an_image_that_claims_too_much_is_never_decoded(
 
 
 def test_too_many_bytes_are_refused_before_decoding(folder, monkeypatch):
-    monkeypatch.setattr(image_folder, "_MOST_BYTES", 12 * 64 * 64 * 3 - 1)
-    monkeypatch.setattr(image_folder, "_resized", None)
+    monkeypatch.setattr(images, "_MOST_BYTES", 12 * 64 * 64 * 3 - 1)
+    monkeypatch.setattr(images, "_resized", None)
     with refused(ValueError, folder, "12 images of 64 x 64 x 3", "smaller size"):
         read(folder, 64)
 
@@ -384,7 +384,7 @@ def test_missing_folder(folder, tmp_path):
 def test_cache_serves_what_the_files_hold(folder, tmp_path, monkeypatch):
     first = read(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(image_folder, "_decode", None)
+        patch.setattr(images, "decode", None)
         assert_equal(read(folder), first)
     assert read(folder, 9).input_shape == (9, 9, 3)
     save(folder / "train/cat" / "0.png", pixels(77))

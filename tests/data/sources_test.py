@@ -34,8 +34,8 @@ def test_real_data(name):
 
 
 NAMES = (
-    "digits, mnist, fashion_mnist, cifar10, map, csv:PATH, folder:PATH, "
-    "real_or_generated:NAME"
+    "digits, mnist, fashion_mnist, cifar10, map, csv:PATH, parquet:PATH, hf:NAME, "
+    "folder:PATH, real_or_generated:NAME"
 )
 
 
@@ -45,6 +45,7 @@ NAMES = (
         ("mnits", "mnist"),
         ("digits:3", "digits"),
         ("cvs:a.csv", "csv:PATH"),
+        ("paquet:a.csv", "parquet:PATH"),
         ("foldr:/a/b/c/d/e/f/g", "folder:PATH"),
         ("real_or_generated:mnits", "mnist"),
     ],
@@ -55,7 +56,10 @@ def test_unknown_name_offers_the_nearest(name, near):
         load(name)
 
 
-@pytest.mark.parametrize("kind", ["csv:PATH", "folder:PATH", "real_or_generated:NAME"])
+@pytest.mark.parametrize(
+    "kind",
+    ["csv:PATH", "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME"],
+)
 def test_name_without_its_argument(kind):
     for end in ("", ":", "::"):
         name = kind.partition(":")[0] + end
@@ -87,7 +91,7 @@ def test_a_path_may_hold_colons_and_an_option_follows_it(
 
 
 def test_importing_is_light():
-    heavy = "{'jax', 'tensorflow_datasets', 'sklearn', 'requests', 'PIL'}"
+    heavy = "{'jax', 'tensorflow_datasets', 'sklearn', 'requests', 'PIL', 'pyarrow'}"
     code = f"import sys, nnlab.data; sys.exit(bool({heavy} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -14,7 +14,8 @@ import pytest
 from folders import assert_equal, change, example, prepare, publish_at, refused
 from PIL import Image
 
-from nnlab.data import cifar, idx, load, sources, tfds
+from nnlab.data import cifar, idx, load, sources
+from nnlab.machine import network
 
 BLACK = Image.new("L", (28, 28))
 GOOD = [example(i, BLACK) for i in range(10)]
@@ -134,7 +135,7 @@ def test_a_damaged_description_is_named(tmp_path, text):
 )
 @pytest.mark.parametrize("answers", ["refuses", "hangs"])
 def test_no_network_is_told_soon(monkeypatch, tmp_path, answers, name, file):
-    monkeypatch.setattr(tfds, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(network, "PROBE_SECONDS", 0.2)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         if answers == "hangs":
@@ -154,7 +155,7 @@ def test_name_server_without_an_answer_is_not_waited_for(mnist, monkeypatch):
         released.wait(10)
         raise socket.gaierror
 
-    monkeypatch.setattr(tfds, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(network, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     began = time.perf_counter()
     with refused(ConnectionError, "storage.googleapis.com", "no answer"):

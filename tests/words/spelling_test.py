@@ -8,7 +8,7 @@ from nnlab.models import layers
 from nnlab.words import spelling
 
 FLAGS = (
-    *("--workdir", "--resume", "--resume_anyway", "--rerun", "--tensorboard"),
+    *("--workdir", "--resume", "--resume_anyway", "--rerun"),
     *("--config", "--config_json", "--sweep", "--seeds", "--data_dir", "--lane_width"),
 )
 DATASETS = ("digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH")
@@ -52,7 +52,7 @@ MEANT = [
     ]),
     *((FLAGS, pair) for pair in [
         ("--work_dir", "--workdir"), ("--out", "--workdir"), ("--seed", "--seeds"),
-        ("--num_seeds", "--seeds"), ("--data", "--data_dir"), ("--tb", "--tensorboard"),
+        ("--num_seeds", "--seeds"), ("--data", "--data_dir"),
         ("--lanes", "--lane_width"), ("--json", "--config_json"), ("--xyz", None),
     ]),
     *((study.MODELS, pair) for pair in [

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parquet files: what a text file or a folder of images would give, or one line."""
+
+import datetime
+import io
+
+import numpy as np
+import pandas
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from folders import assert_equal, refused, splits
+from PIL import Image
+
+from nnlab.data import Dataset, load, parquet
+
+DRAWN = np.random.default_rng(0)
+COUNT = 60
+DAYS = ("2026-01-02", "2026-02-01")
+TABLE = pandas.DataFrame(
+    {
+        "hours": DRAWN.normal(8, 2, COUNT).round(2),
+        "missed": DRAWN.integers(0, 9, COUNT),
+        "school": DRAWN.choice(["north", "south", "west 2"], COUNT),
+        "away": DRAWN.choice([True, False], COUNT),
+        "since": DRAWN.choice([*map(datetime.date.fromisoformat, DAYS)], COUNT),
+        "label": np.arange(COUNT) % 3,
+    }
+)
+GAPS = TABLE.assign(
+    hours=TABLE["hours"].where(TABLE.index % 20 != 3),
+    school=TABLE["school"].where(TABLE.index % 30 != 7),
+)
+
+
+def as_csv(folder, frame, options):
+    frame.to_csv(folder / "t.csv", index=False)
+    return load(f"csv:{folder / 't.csv'}", csv=options)
+
+
+@pytest.mark.parametrize("missing", ["drop", "mean"])
+@pytest.mark.parametrize("form", ["plain", "category", "strings", "decimal"])
+def test_a_table_is_what_the_same_table_is_as_text(tmp_path, form, missing):
+    frame = GAPS
+    path, options = tmp_path / "t.parquet", {"missing": missing, "ignore": ["missed"]}
+    stored = frame
+    if form == "category":
+        stored = frame.astype({"school": "category"})
+    elif form == "strings":
+        stored = frame.astype({"hours": str}).replace({"hours": {"nan": "NA"}})
+        frame = stored
+    table = pa.Table.from_pandas(stored, preserve_index=False)
+    if form == "decimal":
+        hours = table["hours"].cast(pa.decimal128(9, 2))
+        table = table.set_column(0, "hours", hours)
+    pyarrow.parquet.write_table(table, path)
+    found = load(f"parquet:{path}", csv=options)
+    wanted = as_csv(tmp_path, frame, options)
+    assert_equal(found, wanted)
+    assert found.feature_names == wanted.feature_names
+    assert "school=west 2" in found.feature_names
+    assert found.notes == wanted.notes
+    np.testing.assert_array_equal(found.class_values, wanted.class_values)
+    assert_equal(load(f"parquet:{path}", csv=options), found)  # from the cache
+
+
+def write(path, **columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("columns", "option", "words"),
+    [
+        (
+            {"x": [1.0, None]},
+            "",
+            ["row 2: column 'x' is empty", "3 of 6 rows", "=mean"],
+        ),
+        ({"x": [1.0, np.inf]}, "", ["row 2: 'inf' in column 'x' is no finite number"]),
+        ({"x": [1, 2]}, "", ["t.parquet: 4 training examples are too few"]),
+        (
+            {"y": [1, 2]},
+            ":lab",
+            ["no column is named 'lab'", "'label'?", "PATH:COLUMN"],
+        ),
+        ({"x": [1, 2]}, ":label:16", ["size 16 is for images"]),
+        ({"x": [[1], [2]]}, "", ["column 'x' holds list<", "csv.ignore=x"]),
+        ({"x": ["\x07", "b"]}, "", ["row 1: '\\x07' in column 'x' cannot be shown"]),
+        ({}, "", ["'label' is the only column"]),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_in_one_line(
+    tmp_path, columns, option, words
+):
+    columns = {name: values * 3 for name, values in columns.items()}
+    path = write(tmp_path / "t.parquet", **columns, label=["a", "b"] * 3)
+    with refused(ValueError, path, *words):
+        load(f"parquet:{path}{option}")
+
+
+def test_what_is_no_parquet_file_is_told(tmp_path):
+    (tmp_path / "t.parquet").write_bytes(b"x,label\n1,a\n")
+    for path in (tmp_path / "t.parquet", tmp_path):
+        with refused(ValueError, tmp_path / "t.parquet", "no Parquet file"):
+            load(f"parquet:{path}")
+    with refused(FileNotFoundError, "does not exist", "t.parquet'?"):
+        load(f"parquet:{tmp_path / 't.parket'}")
+    (tmp_path / "empty").mkdir()
+    with refused(ValueError, "no file that ends in .parquet"):
+        load(f"parquet:{tmp_path / 'empty'}")
+
+
+def test_files_of_a_folder_are_parts_of_a_table_or_of_its_sets(tmp_path):
+    x, label = np.arange(90.0), np.arange(90) % 3
+    whole = Dataset.from_arrays(
+        x[:, None], label, feature_names=["x"], class_values=[0, 1, 2]
+    )
+    for part in range(3):
+        some = slice(part * 30, part * 30 + 30)
+        write(tmp_path / f"a/part-{part}.parquet", x=x[some], label=label[some])
+    assert load(f"parquet:{tmp_path / 'a'}").digest == whole.digest
+    for folder, names in (
+        ("b", ("train-0", "test-0", "validation-0")),
+        ("c", ("train/0", "test/0", "val/0")),
+    ):
+        for part, name in enumerate(names):
+            some = slice(part * 30, part * 30 + 30)
+            write(tmp_path / folder / f"{name}.parquet", x=x[some], label=label[some])
+        found = load(f"parquet:{tmp_path / folder}")
+        sets = [sorted(one.inputs[:, 0]) for one in (found.train, found.test)]
+        assert sets == [[*x[:30]], [*x[30:60]]]
+        assert sorted(found.validation.inputs[:, 0]) == [*x[60:]]
+    write(tmp_path / "b/more.parquet", x=x[:3], label=label[:3])
+    with refused(ValueError, "more.parquet belongs to no set"):
+        load(f"parquet:{tmp_path / 'b'}")
+
+
+def png(seed, size=(12, 12), mode="L"):
+    noise = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).convert(mode).save(stream, "png")
+    return stream.getvalue()
+
+
+def pictures(count, first=0, **how):
+    return [png(first + number, **how) for number in range(count)]
+
+
+def test_images_keep_their_size_or_get_one(tmp_path):
+    stored, label = pictures(18), [*"ab"] * 9
+    path = write(
+        tmp_path / "t.parquet", image=stored, label=label, more=[*range(3)] * 6
+    )
+    found = load(f"parquet:{path}")
+    assert found.input_shape == (12, 12, 1)
+    for name in "ab":
+        for number, code in enumerate(label):
+            if code == name:
+                folder = tmp_path / "images" / name
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{number}.png").write_bytes(stored[number])
+    assert found.digest == load(f"folder:{tmp_path / 'images'}:12").digest
+    assert found.notes == ("not read beside the images: more",)
+    assert load(f"parquet:{path}:8").input_shape == (8, 8, 1)
+    more = load(f"parquet:{path}:more:8")
+    assert (more.class_names, more.input_shape) == (("0", "1", "2"), (8, 8, 1))
+    structs = [{"bytes": one, "path": "x.png"} for one in stored[:17]]
+    structs.append({"bytes": png(99, (20, 10), "RGB"), "path": None})
+    write(path, picture=structs, label=label)
+    assert load(f"parquet:{path}").input_shape == (64, 64, 3)  # of several sizes
+
+
+def test_images_that_cannot_be_used_are_refused_in_one_line(tmp_path):
+    path, label = tmp_path / "t.parquet", [*"ab"] * 9
+    good = pictures(17)
+    for bad, words in (
+        (b"no image", ["row 18 is damaged, or no image"]),
+        (None, ["row 18: column 'image' is empty", "csv.missing=drop"]),
+    ):
+        write(path, image=[*good, bad], label=label)
+        with refused(ValueError, path, *words):
+            load(f"parquet:{path}")
+    kept = load(f"parquet:{path}", csv={"missing": "drop"})
+    assert sum(len(split.labels) for split in splits(kept)) == 17
+    (tmp_path / "x.png").write_bytes(png(0))
+    paths = [{"bytes": None, "path": str(tmp_path / "x.png")}] * 18
+    write(path, image=paths, label=label)
+    with refused(ValueError, "row 1 holds the path of an image", "folder:PATH"):
+        load(f"parquet:{path}")
+    write(path, image=pictures(18), other=pictures(18), label=label)
+    with refused(ValueError, "2 columns of images", "image and other", "csv.ignore"):
+        load(f"parquet:{path}")
+    assert load(f"parquet:{path}", csv={"ignore": ["other"]}).input_shape[0] == 12
+
+
+def test_the_index_of_pandas_is_left_out(tmp_path):
+    TABLE[TABLE["missed"] > 0].to_parquet(tmp_path / "t.parquet")
+    found = parquet.read(tmp_path / "t.parquet", name="t")
+    assert found.notes[0] == "the index of pandas is left out"
+    assert not [name for name in found.feature_names if name.startswith("__")]
