@@ -158,6 +158,24 @@ def read(
     return dataclasses.replace(made, notes=(*notes, *made.notes))
 
 
+def joined_tables(where: object, tables: Mapping[str, pa.Table]) -> pa.Table:
+    """Joins the rows of tables of the same columns; refuses what cannot be joined."""
+    (name, first), *others = tables.items()
+    for other, one in others:
+        if odd := {*one.column_names} ^ {*first.column_names}:
+            raise ValueError(
+                f"{where}: {name} and {other} differ in the columns "
+                f"{joined(sorted(odd))}"
+            )
+    if not others:
+        return first
+    try:
+        same = [one.select(first.column_names) for one in tables.values()]
+        return pa.concat_tables(same, promote_options="permissive")
+    except (pa.ArrowException, KeyError) as error:
+        raise ValueError(f"{where}: its parts differ: {error}") from None
+
+
 def _source(
     parts: Mapping[str, pa.Table],
     where: str,
@@ -167,21 +185,8 @@ def _source(
     folders: tuple[Path, ...],
 ) -> _Source:
     parts = {part: parts[part] for part in table.PARTS if part in parts}
-    first, *others = parts.values()
-    for part, other in zip([*parts][1:], others):
-        if set(other.column_names) != set(first.column_names):
-            odd = sorted({*other.column_names} ^ {*first.column_names})
-            raise ValueError(
-                f"{where}: train and {part} differ in the columns {joined(odd)}"
-            )
-    classes = _classes(first.schema)
-    try:
-        rows = pa.concat_tables(
-            [one.select(first.column_names) for one in parts.values()],
-            promote_options="permissive",
-        )
-    except pa.ArrowException as error:
-        raise ValueError(f"{where}: {', '.join(parts)} differ: {error}") from None
+    classes = _classes(next(iter(parts.values())).schema)
+    rows = joined_tables(where, parts)
     rows = rows.rename_columns([one_line(one) for one in rows.column_names])
     if not rows.num_rows:
         raise ValueError(f"{where} has no rows")
@@ -263,10 +268,10 @@ def _of_cells(source: _Source, name: str, missing: str) -> Dataset:
         if one not in source.left_out and one != source.label
     ]
     for one in (*names, source.label):
-        if pa.types.is_nested(rows.schema.field(one).type):
-            of = str(rows.schema.field(one).type)
+        of = rows.schema.field(one).type
+        if pa.types.is_nested(of) or isinstance(of, pa.BaseExtensionType):
             raise ValueError(
-                f"{source.where}: column {one!r} holds {of[:60]}, not numbers or "
+                f"{source.where}: column {one!r} holds {str(of)[:60]}, not numbers or "
                 f"texts: csv.ignore={one} leaves it out"
             )
     codes, values = source.values(source.label)

@@ -103,10 +103,10 @@ def _part(file: Path) -> str:
 
 
 def _table(files: Sequence[Path]) -> pa.Table:
-    tables = []
+    tables = {}
     for file in files:
         try:
-            tables.append(pyarrow.parquet.ParquetFile(file).read())
+            tables[str(file)] = pyarrow.parquet.ParquetFile(file).read()
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
@@ -114,9 +114,4 @@ def _table(files: Sequence[Path]) -> pa.Table:
             raise ValueError(
                 f"{file} is damaged, or no Parquet file: {line}"
             ) from error
-        if tables[-1].schema.names != tables[0].schema.names:
-            raise ValueError(f"{file} has other columns than {files[0]}")
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise ValueError(f"{files[0].parent}: its files differ: {error}") from None
+    return arrow.joined_tables(files[0].parent, tables)

@@ -100,6 +100,19 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(
         load(f"parquet:{path}{option}")
 
 
+def test_odd_columns_are_refused_in_one_line(tmp_path):
+    path = tmp_path / "t.parquet"
+    label, grids = pa.array(["a", "b"] * 6), np.zeros((12, 2, 2))
+    tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(grids)
+    for columns, names, words in (
+        ([tensor, label], ["x", "label"], ["'x' holds extension<", "csv.ignore=x"]),
+        ([label, label, label], ["x", "x", "label"], ["2 columns are named 'x'"]),
+    ):
+        pyarrow.parquet.write_table(pa.table(columns, names), path)
+        with refused(ValueError, path, *words):
+            load(f"parquet:{path}")
+
+
 def test_what_is_no_parquet_file_is_told(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"x,label\n1,a\n")
     for path in (tmp_path / "t.parquet", tmp_path):
@@ -120,6 +133,8 @@ def test_files_of_a_folder_are_parts_of_a_table_or_of_its_sets(tmp_path):
     for part in range(3):
         some = slice(part * 30, part * 30 + 30)
         write(tmp_path / f"a/part-{part}.parquet", x=x[some], label=label[some])
+        write(tmp_path / f"d/{part}/0.parquet", x=x[some], label=label[some])
+    assert load(f"parquet:{tmp_path / 'd'}").digest == whole.digest
     assert load(f"parquet:{tmp_path / 'a'}").digest == whole.digest
     for folder, names in (
         ("b", ("train-0", "test-0", "validation-0")),
@@ -132,6 +147,9 @@ def test_files_of_a_folder_are_parts_of_a_table_or_of_its_sets(tmp_path):
         sets = [sorted(one.inputs[:, 0]) for one in (found.train, found.test)]
         assert sets == [[*x[:30]], [*x[30:60]]]
         assert sorted(found.validation.inputs[:, 0]) == [*x[60:]]
+    write(tmp_path / "a/part-3.parquet", y=x, label=label)
+    with refused(ValueError, "part-0.parquet and ", "the columns x and y"):
+        load(f"parquet:{tmp_path / 'a'}")
     write(tmp_path / "b/more.parquet", x=x[:3], label=label[:3])
     with refused(ValueError, "more.parquet belongs to no set"):
         load(f"parquet:{tmp_path / 'b'}")
