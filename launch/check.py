@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Says by its exit status whether claims hold; see `nnlab.commands.check`."""
 
-from nnlab.commands import check, config
+from nnlab.commands import programs
 
 if __name__ == "__main__":
-    check.define_flags()
-    config.run(check.main)
+    programs.run("check")

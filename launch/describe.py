@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Describes what would run; see `nnlab.commands.describe`."""
 
-from nnlab.commands import config, describe
+from nnlab.commands import programs
 
 if __name__ == "__main__":
-    describe.define_flags()
-    config.run(describe.main)
+    programs.run("describe")

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws the report of a run again; see `nnlab.commands.report`."""
 
-from nnlab.commands import config, report
+from nnlab.commands import programs
 
 if __name__ == "__main__":
-    report.define_flags()
-    config.run(report.main)
+    programs.run("report")

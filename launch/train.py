@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a study; see `nnlab.commands.train`."""
 
-from nnlab.commands import config, train
+from nnlab.commands import programs
 
 if __name__ == "__main__":
-    train.define_flags()
-    config.run(train.main)
+    programs.run("train")

@@ -6,7 +6,6 @@ found, `load_network` one of its networks; see `nnlab.api`.
 """
 
 import importlib
-import importlib.metadata
 import pkgutil
 from typing import Any
 
@@ -34,10 +33,8 @@ SHORT = {
 }
 """The names that `nnlab` offers directly, and the module that defines each."""
 
-try:
-    __version__ = importlib.metadata.version("nnlab")
-except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "unknown"
+__version__ = "0.1.0"
+"""pyproject.toml reads it; CITATION.cff and the README name it, too."""
 
 
 def __getattr__(name: str) -> Any:

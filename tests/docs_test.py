@@ -102,8 +102,8 @@ def test_links_lead_somewhere(page):
 
 def test_the_citation_is_of_this_project():
     (cited,) = blocks(TEXTS["README.md"], "bibtex")
-    assert f"version = {{{PROJECT['version']}}}" in cited
-    assert f"url = {{{PROJECT['urls']['Repository']}}}" in cited
+    assert f"version = {{{nnlab.__version__}}}" in cited
+    assert f"nnlab_jax-{nnlab.__version__}-py3" in TEXTS["README.md"]
 
 
 @pytest.mark.parametrize("page", TEXTS)

@@ -20,11 +20,13 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from nnlab.words import errors
+
 try:
     import ipywidgets as widgets
 except ModuleNotFoundError:
     raise ModuleNotFoundError(
-        "nnlab.builder.widgets needs ipywidgets: pip install 'nnlab[notebook]'"
+        f"nnlab.builder.widgets needs ipywidgets: {errors.extra('notebook')}"
     ) from None
 
 from nnlab import data, report, results

@@ -21,6 +21,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from nnlab.words import errors
+
 CONNECT_SECONDS = 8.0
 """Time for the cluster to answer; after 10 s Ray prints complaints of its own."""
 
@@ -63,7 +65,7 @@ def load() -> Any:
             return ray
     raise ValueError(
         "--executor=ray needs Ray 2.52 or later, which has tokens: "
-        'pip install -c constraints.txt -e ".[ray]"'
+        f"{errors.extra('ray')}"
     )
 
 

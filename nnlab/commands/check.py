@@ -54,8 +54,3 @@ def define_flags() -> None:
     """Defines the flags of this program."""
     flags.DEFINE_string("workdir", None, "folder that launch.train made")
     config.define_claims()
-
-
-if __name__ == "__main__":
-    define_flags()
-    config.run(main)

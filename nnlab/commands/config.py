@@ -30,6 +30,7 @@ from ml_collections import ConfigDict
 from nnlab import results
 from nnlab import study as study_lib
 from nnlab.commands import manual
+from nnlab.commands.programs import as_typed
 from nnlab.machine import devices, files
 from nnlab.results import asked
 from nnlab.study import fitting
@@ -309,13 +310,14 @@ def _status(
     try:
         if (topic := manual.wanted(arguments[1:])) is not None:
             doc = sys.modules[main.__module__].__doc__ or ""
-            print(manual.page(topic, doc, _flags(), _bundled_files(), _import))
+            page = manual.page(topic, doc, _flags(), _bundled_files(), _import)
+            print(as_typed(page))
         else:
             _parse(arguments)
             status = main() or 0
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
-        line = ": ".join(["interrupted", *map(str, interrupt.args)])
+        line = as_typed(": ".join(["interrupted", *map(str, interrupt.args)]))
         print(numbers.visible(line), file=sys.stderr)
         out.is_needed = False
         sys.stdout.flush()
@@ -330,7 +332,7 @@ def _status(
             raise
         status = found
         if error is not out.error:
-            print(f"error: {errors.line_of(error)}", file=sys.stderr)
+            print(f"error: {as_typed(errors.line_of(error))}", file=sys.stderr)
     if out.error and out.error.errno != errno.EPIPE:  # `| head` has seen enough
         line = f"standard output: {errors.line_of(out.error)}"
         print(f"error: {line}" if status else line, file=sys.stderr)
@@ -550,6 +552,6 @@ def _flags() -> list[flags.Flag]:
     return [
         flag
         for module, some in by_module
-        if module.startswith("nnlab.commands.") or module == sys.argv[0]  # of __main__
+        if module.startswith("nnlab.commands.")
         for flag in some
     ]

@@ -607,8 +607,3 @@ def define_flags() -> None:
         "compare gradients with central differences; for some weights of each layer, "
         "in float64; status 1 if they disagree",
     )
-
-
-if __name__ == "__main__":
-    define_flags()
-    config.run(main)

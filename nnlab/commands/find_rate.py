@@ -53,8 +53,3 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("steps", rate_range.STEPS, "updates of each network")
     train.define_run_flags()
-
-
-if __name__ == "__main__":
-    define_flags()
-    config.run(main)

@@ -141,8 +141,3 @@ def define_flags() -> None:
         "folders of two or more runs to compare in one report, such as runs/a,runs/b",
     )
     flags.DEFINE_string("list", None, "lists the runs in this folder and below it")
-
-
-if __name__ == "__main__":
-    define_flags()
-    config.run(main)

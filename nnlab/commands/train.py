@@ -461,8 +461,3 @@ def show_log(console: Console) -> None:
     log.addHandler(plain)
     log.setLevel(logging.INFO)
     log.propagate = False  # what JAX adds to the root would print it again
-
-
-if __name__ == "__main__":
-    define_flags()
-    config.run(main)

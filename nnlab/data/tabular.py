@@ -405,6 +405,8 @@ def _read(layout: _Layout, name: str, missing: str) -> Dataset:
 def _frames(layout: _Layout, places: Sequence[int], **options: Any) -> Iterator[Any]:
     import pandas as pd  # takes a third of a second
 
+    if pd.__version__.startswith(("2.", "3.0.")):  # later ones read numbers exactly
+        options["float_precision"] = "round_trip"
     with _opened(layout.path) as stream:
         for _ in range(layout.skipped):
             stream.readline()

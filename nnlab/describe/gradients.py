@@ -116,7 +116,7 @@ def check(
       ValueError: the module does not compute in float64, or the loss is not finite at
         the start.
     """
-    with jax.enable_x64(True):
+    with devices.setting("enable_x64", True):
         return _check(program, num_weights, num_examples, np.asarray(epsilons))
 
 

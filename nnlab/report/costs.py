@@ -17,7 +17,7 @@ from nnlab.study import Own, Quantity, digest_json
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
-REPLAY = "python -m launch.train --config_json=config.json --workdir=again"
+REPLAY = "nnlab train --config_json=config.json --workdir=again"
 
 
 def costs(findings: Findings) -> Section:

@@ -33,6 +33,7 @@ from nnlab.statistics.members import dropped_after, has_status
 from nnlab.statistics.ranking import mean_accuracy
 from nnlab.study import SAMPLERS, Study, check_read, digest_json
 from nnlab.study.sweep import Span, parse_space
+from nnlab.words import errors
 
 if TYPE_CHECKING:
     import optuna
@@ -307,16 +308,13 @@ def _optuna(sampler: str) -> Any:
     try:
         import optuna
     except ImportError:
-        raise ValueError(
-            'a search needs Optuna: pip install -c constraints.txt -e ".[search]"'
-        ) from None
+        raise ValueError(f"a search needs Optuna: {errors.extra('search')}") from None
     if sampler == "gp":
         try:
             import torch  # noqa: F401
         except ImportError:
             raise ValueError(
-                "search.sampler='gp' needs PyTorch: pip install -c constraints.txt -e "
-                '".[bench]"'
+                f"search.sampler='gp' needs PyTorch: {errors.extra('bench')}"
             ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

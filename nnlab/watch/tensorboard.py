@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from nnlab.machine.files import absolute
-from nnlab.words import numbers
+from nnlab.words import errors, numbers
 
 if TYPE_CHECKING:
     from nnlab.runs.progress import Evaluation, Progress
@@ -57,8 +57,8 @@ class EventFiles:
             import tensorboardX.event_file_writer  # noqa: F401
         except ImportError:
             raise ValueError(
-                "event files for TensorBoard need tensorboardX: pip install -c "
-                'constraints.txt -e ".[tensorboard]"'
+                "event files for TensorBoard need tensorboardX: "
+                f"{errors.extra('tensorboard')}"
             ) from None
         self._folder = absolute(folder, "folder")
         count = min(num_trials, MOST_TRIALS)

@@ -76,6 +76,15 @@ LIMITS = (
 )
 
 
+def extra(name: str) -> str:
+    """Returns the command that installs one of nnlab's extras.
+
+    >>> extra("search")
+    'pip install "nnlab-jax[search]"'
+    """
+    return f'pip install "nnlab-jax[{name}]"'
+
+
 def shortage(error: BaseException) -> str:
     """Returns what an error says has run out, such as "No space left on device", or "".
 

@@ -921,7 +921,7 @@ def test_a_run_that_cannot_be_saved_says_how_to_go_on(tmp_path, monkeypatch):
 def test_event_files_that_cannot_be_are_refused_first(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)
     workdir = tmp_path / "run"
-    told = "error: event files for TensorBoard need tensorboardX: pip install -c"
+    told = "error: event files for TensorBoard need tensorboardX: pip install"
     refused(told, train, f"--workdir={workdir}", QUICKSTART, "--tensorboard")
     assert not workdir.exists()
 

@@ -55,6 +55,12 @@ def named(data):
     }
 
 
+def test_numbers_are_read_to_the_last_bit(read):
+    number = "1.5139239430427553"  # a hair from the middle of two of float32
+    data = read(rows_of("x", lambda i: number if i % 3 else i, 12))
+    assert float(np.float32(number)) in named(data)
+
+
 def test_columns_are_features_in_their_own_units(table):
     data = load(f"csv:{table(GOOD)}")
     numbers = np.array([row[:2] for row in ROWS], np.float32)

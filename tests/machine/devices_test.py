@@ -115,7 +115,7 @@ def test_settings_of_a_notebook_are_left_alone_and_change_nothing_within(name, v
 
     with devices.pinned():
         expected = numbers()
-    with getattr(jax, name)(value):
+    with devices.setting(name, value):
         before = jax.config.values.copy()
         with devices.pinned():
             found = numbers()

@@ -11,6 +11,7 @@ import pytest
 from networks import distance, evaluate, init, normal
 from published_resnet import shapes
 
+from nnlab.machine import devices
 from nnlab.models import stack
 from nnlab.models.resnet import ResNet18
 from nnlab.models.resnet_layers import table
@@ -170,7 +171,7 @@ def test_a_member_is_as_if_alone():
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_it_computes_in_other_types(dtype):
-    with jax.enable_x64(True):
+    with devices.setting("enable_x64", True):
         kept = jnp.dtype("float32" if dtype == "bfloat16" else "float64")
         module = SMALL.clone(dtype=dtype, param_dtype=kept)
         x = jax.ShapeDtypeStruct((2, *TINY), kept)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from networks import distance, evaluate, init, normal
 
+from nnlab.machine import devices
 from nnlab.models import layers, stack
 from nnlab.models.activations import ACTIVATIONS
 from nnlab.models.cpu import convolution
@@ -219,7 +220,7 @@ def test_float64_is_kept_throughout_forward_and_backward():
     chosen.insert(1, {"layer": "batch_norm"})
     chosen.insert(2, {"layer": "max_abs_pool", "window": 1})
     single = stack.Stack(chosen)
-    with jax.enable_x64(True):
+    with devices.setting("enable_x64", True):
         double = single.clone(dtype=jnp.float64, param_dtype=jnp.float64)
         x = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
         variables = jax.jit(stack.init_variables, static_argnums=0)(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures training against the alternatives, side by side in one run.
+"""Measures training against the alternatives, side by side.
 
 python -m launch.bench --suite=mlp --members=1,8 --repeats=3 --seconds=1
 python -m launch.bench --suite=mlp,cnn --out=bench.json
@@ -45,7 +45,7 @@ from nnlab.commands.bench.tables import CEILING, Entry
 from nnlab.machine import devices, files
 from nnlab.models import layers
 from nnlab.watch import terminal
-from nnlab.words import spelling
+from nnlab.words import errors, spelling
 
 LIMIT_SECONDS = 600.0
 """Longest time for one answer; a slower contender counts as hanging."""
@@ -186,7 +186,7 @@ def main() -> None:
 def _check_search() -> None:
     if importlib.util.find_spec("optuna") is None:
         raise config.UsageError(
-            '--suite=search needs Optuna: pip install -c constraints.txt -e ".[search]"'
+            f"--suite=search needs Optuna: {errors.extra('search')}"
         )
     try:
         data.load(flags.FLAGS.dataset, data_dir=flags.FLAGS.data_dir)

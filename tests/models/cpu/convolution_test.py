@@ -12,6 +12,7 @@ import pytest
 from jax import lax
 from networks import distance, normal
 
+from nnlab.machine import devices
 from nnlab.models.cpu import convolution
 from nnlab.training.member import key
 
@@ -83,7 +84,7 @@ def test_winograds_convolution_and_its_gradients_are_xlas(size, padding):
 
 @pytest.mark.slow
 def test_winograds_convolution_and_its_gradients_keep_float64():
-    with jax.enable_x64(True):
+    with devices.setting("enable_x64", True):
         rng = np.random.default_rng(0)
         x, kernel = rng.normal(size=(3, 7, 6, 16)), rng.normal(size=(3, 3, 16, 16))
         for fast, exact in fast_and_xla(x, kernel, (1, 1), "SAME"):
@@ -233,7 +234,7 @@ def naive_max_abs_pool(x, window, stride):
 @pytest.mark.slow
 @pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 3), (3, 2), (2, 3)])
 def test_max_abs_pool_and_its_gradient_are_the_naive_ones(window, stride):
-    with jax.enable_x64(True):
+    with devices.setting("enable_x64", True):
         x = np.random.default_rng(0).normal(size=(3, 7, 6, 2))
         pool = jax.jit(convolution.max_abs_pool, static_argnums=(1, 2))
         pooled, pull = jax.vjp(lambda x: pool(x, window, stride), x)
