@@ -12,9 +12,9 @@ not improved in 50 of them. Three rates for each, since depth may want another.
 
 Expect of ":mnist" (20,000 training images, at most 30 epochs, n = 6; 494 s of CPU time
 on 2 cores, jax 0.10.2, alone 260 s): at the lab report's rate 96.5 % with one layer and
-with two, 95.4 % with ten; each at its best rate 96.5, 96.5 and 96.6 %. Stopped by
-validation loss, five networks of an older split had 96.3, 95.9 and 95.3 %, at best
-rates 96.3, 96.3 and 96.1 %.
+with two, 95.4 % with ten; each at its best rate 96.5, 96.5 and 96.6 %. One verdict
+depends on what stops: by validation loss it is 96.3, 95.9 and 95.1 % (at best rates
+96.3, 96.3 and 96.2 %), and whether two layers are like one at 0.02 is open.
 
 The lab report that is tested here ran each network once, at rate 0.02.
 """
@@ -51,7 +51,7 @@ def get_config(arg: str = "") -> ConfigDict:
     claims = (
         same_within("Two layers are like one at rate 0.02", 0.005, TEST, two, one),
         same_within(
-            "Two layers, at their best rate, are as good as one",
+            "Two layers, at their best rate, end within half a point of one",
             *(0.005, TEST, TWO, ONE),
             among="best",
         ),

@@ -50,7 +50,9 @@ def get_config(arg: str = "") -> ConfigDict:
             *(goal, MANY, USUAL),
             otherwise=f"128 units are no faster than 64, to {goal:.0%}",
         ),
-        same_within("128 units are as accurate as 64", 0.005, TEST, MANY, USUAL),
+        same_within(
+            "128 units end within half a point of 64", 0.005, TEST, MANY, USUAL
+        ),
     )
     config.claims = answering(about(claims), "units")
     config.notes = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a higher learning rate train faster, in epochs? Can it be too high, and what
+"""Does a higher learning rate train faster? Can it be too high, and what
 happens then?
 
     python -m launch.train --config=configs/learning_rate.py:mnist --data_dir=DIR \

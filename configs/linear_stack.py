@@ -30,7 +30,7 @@ DEMO, HIGH = {"optimizer.learning_rate": 0.1}, {"optimizer.learning_rate": 0.7}
 TEST, SOME = "test_accuracy", 0.05  # "some" is more than this share
 CLAIMS = (
     same_within(
-        "Six layers, at their best rate, end like one",
+        "At best rates six layers end within 1 point of one",
         0.01,
         TEST,
         SIX,
@@ -67,7 +67,7 @@ def get_config(arg: str = "") -> ConfigDict:
     epochs = 60 if dataset == "digits" else 20
     config.update(sized(size, full={"train_size": 0, "num_epochs": epochs}))
     config.figures = ("map", "divergence", "curves")
-    config.claims = answering(about(CLAIMS), "diverge", "best rate")
+    config.claims = answering(about(CLAIMS), "diverge", "best rates")
     config.notes = (
         "A stack of linear layers computes what one linear layer can, but its "
         "gradients are products of the other layers' weights: it is trained "

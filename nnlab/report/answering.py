@@ -40,7 +40,7 @@ def answered(findings: Findings) -> list[str]:
     results = findings.results
     main = [v for v in findings.verdicts if v.claim.main]
     done = [v for v in main if v.verdict not in _OPEN]
-    parts = [stated(results, v) for v in done]
+    parts = [" ".join([stated(results, v), *_brief(v)]) for v in done]
     for verdict, lead in _OPEN.items():
         left = [_text(results, v.claim) for v in main if v.verdict == verdict]
         if left:
@@ -54,6 +54,11 @@ def answered(findings: Findings) -> list[str]:
     order = sorted(main, key=lambda v: v.verdict in _OPEN)[:MOST]
     shown = [_numbers(results, v, i == 0) for i, v in enumerate(order)]
     return [f"{told}.", *filter(None, shown)]
+
+
+def _brief(verdict: Verdict) -> list[str]:
+    effect = effects.brief(verdict)
+    return [f"({effect})"] * bool(effect)
 
 
 def _yes(results: Results, main: Sequence[Verdict]) -> str:

@@ -19,6 +19,8 @@ from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
 FEW_VALUES = 4  # of a field, up to which all are named
+_BY = {"steps": ("more updates", "fewer updates"), "seconds": ("longer", "shorter")}
+_BY["steps_to"] = _BY["steps"]
 _FALLS = ("best_minus_final", "drop_from_test")  # differences by themselves
 _WHETHER = re.compile(
     r"(is|are|was|do|does|did|can|could|will|would|should|must|has|have)\b", re.I
@@ -97,12 +99,22 @@ def evidence(results: Results, verdict: Verdict, first: bool = True) -> Iterator
         text += f" and {noun(of)} is {other}, {effect}".rstrip(", ")
     elif isinstance(right, dict):
         one, two = (f" ({name})" * bool(name) for name in names)
-        text += f"{one} against {other}{two}, {effect}".rstrip(", ")
+        by_seed = "seed by seed " * (quantity.reduction == "steps_to" and bool(effect))
+        text += f"{one} against {other}{two}, {by_seed}{effect}".rstrip(", ")
     else:
         known = [*filter(None, names[:1]), *known]
     yield f"{text} ({', '.join(known)})"
     if right == "chance":
         yield f"chance is {other}"
+
+
+def brief(verdict: Verdict) -> str:
+    """Returns an effect alone, or beside a number the value: "+1.2 points", "75 %"."""
+    if math.isnan(verdict.left) or verdict.claim.beside:
+        return ""
+    effect, _ = _effect(verdict)
+    is_pair = isinstance(verdict.claim.right, dict)
+    return effect if is_pair else _value(verdict, verdict.left)
 
 
 def noun(quantity: Quantity) -> str:
@@ -170,8 +182,7 @@ def _effect(verdict: Verdict) -> tuple[str, list[str]]:
     """Returns an effect, and the ends of its interval if there are any.
 
     Beside a number on the right the ends are those of the left side's own value. A
-    ratio below 1 is told the other way round. Where medians stand beside a mean ratio,
-    that is said.
+    ratio below 1 is told the other way round.
     """
     known = not math.isnan(verdict.low)
     ends = [verdict.low, verdict.high] if known else []
@@ -181,12 +192,12 @@ def _effect(verdict: Verdict) -> tuple[str, list[str]]:
         return "", [_plain(verdict, end) for end in beside]
     if verdict.scale == RATIO:
         effect, lead = verdict.effect, ""
-        if known and (ends[0] > 1 or ends[1] < 1):
-            lead = "higher by " if ends[0] > 1 else "lower by "
-        if lead == "lower by ":
+        if known and not ends[0] <= 1 <= ends[1]:
+            reduction = verdict.claim.quantity.reduction
+            more, less = _BY.get(reduction, ("higher", "lower"))
+            lead = f"{more if effect > 1 else less} by "
+        if lead and effect < 1:
             effect, ends = 1 / effect, [1 / end for end in reversed(ends)]
-        if verdict.claim.quantity.reduction == "steps_to":
-            lead = f"seed by seed {lead}"
         return f"{lead}a factor of {digits(effect, 3)}", [digits(e, 3) for e in ends]
     if verdict.scale == ORDER:
         return "", []
