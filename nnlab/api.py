@@ -18,7 +18,6 @@ import base64
 import contextlib
 import dataclasses
 import functools
-import html
 import itertools
 import json
 import os
@@ -644,10 +643,4 @@ class Page:
         return str(self.path)
 
     def _repr_html_(self) -> str:
-        # Embedded, not linked: a hosted notebook serves no files.
-        page = html.escape(self.path.read_text(encoding="utf-8"))
-        return (
-            '<iframe title="report" sandbox="allow-scripts" loading="lazy" '
-            'style="width: 100%; height: 42rem; border: 1px solid #8884; '
-            f'border-radius: 4px" srcdoc="{page}"></iframe>'
-        )
+        return report.embedded(self.path)

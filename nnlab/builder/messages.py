@@ -8,11 +8,13 @@ import base64
 import datetime
 import io
 import math
+import pathlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 
+from nnlab import report
 from nnlab.builder import editing
 from nnlab.builder.training import MOST_EVALUATED, Training
 from nnlab.data import Dataset
@@ -112,6 +114,21 @@ def box(kind: str, text: str) -> str:
     """Puts a sentence in a box of a kind: "fine", "note" or "error"; HTML."""
     role = "alert" if kind == "error" else "status"
     return f'<div class="nnlab-{kind}" role="{role}">{numbers.escaped(text)}</div>'
+
+
+def written(path: pathlib.Path) -> str:
+    """Shows a report, which is opened in place, and a link that saves it; HTML.
+
+    Both hold the whole page, because a hosted notebook serves no files.
+    """
+    data = base64.b64encode(path.read_bytes()).decode()
+    name = f"nnlab-{path.parent.name}.html"
+    return (
+        f'<div class="nnlab-quiet">Report: {numbers.escaped(str(path))}</div>'
+        f'<a download="{numbers.escaped(name)}" href="data:text/html;base64,{data}">'
+        "Download the report</a><details><summary>Open the report</summary>"
+        f"{report.embedded(path)}</details>"
+    )
 
 
 def told(training: Training) -> list[str]:

@@ -8,29 +8,22 @@ It works with ipywidgets 7 (Colab) and 8 (JupyterLab, Voila), without an extensi
 Training runs in its own thread, so that all controls keep working.
 """
 
-import functools
+import importlib
 import importlib.resources
 import itertools
 import os
 import pathlib
+import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, get_type_hints
 
 import numpy as np
 
-from nnlab.words import errors
-
-try:
-    import ipywidgets as widgets
-except ModuleNotFoundError:
-    raise ModuleNotFoundError(
-        f"nnlab.builder.widgets needs ipywidgets: {errors.extra('notebook')}"
-    ) from None
-
 from nnlab import data, report, results
-from nnlab.builder import editing, messages, plots
+from nnlab.builder import controls, editing, messages, plots
+from nnlab.builder.controls import Row, box, button, close, control, html
 from nnlab.builder.training import (
     NO_MOMENTUM,
     Settings,
@@ -61,56 +54,9 @@ _SETTINGS = {
     "train_size": "examples (0: all)",
 }
 _PLOTS = ("accuracy", "loss")
-_ACTIONS = {
-    "up": ("↑", "move this layer up"),
-    "down": ("↓", "move this layer down"),
-    "insert": ("+", "insert a layer below this one"),
-    "remove": ("\u00d7", "remove this layer"),
-}
 
 
-class _Row:
-    """The controls of one layer; `layer` is its dict in the stack."""
-
-    def __init__(
-        self, layer: dict[str, Any], act: Callable[["_Row", str, Any], None]
-    ) -> None:
-        self.layer = layer
-        self.number = _html("nnlab-number")
-        self.cells = [_html(f"nnlab-{name}") for name in ("shape", "count", "cost")]
-        kind = _control("", str, layer["layer"], "auto", options=list(layers.FIELDS))
-        kind.add_class("nnlab-kind")
-        kind.observe(lambda change: act(self, "turn", change["new"]), "value")
-        fields = []
-        for name, field in layers.FIELDS[layer["layer"]].items():
-            control = _field(name, field, layer.get(name, field.default))
-
-            def edit(change: Any, name: str = name) -> None:
-                act(self, "edit", (name, change["new"]))
-
-            control.observe(edit, "value")
-            fields.append(control)
-        buttons = (
-            _button(text, tip, functools.partial(act, self, action))
-            for action, (text, tip) in _ACTIONS.items()
-        )
-        self.box = _box(
-            *("nnlab-row", self.number, kind, _box("nnlab-fields", *fields)),
-            *(*self.cells, _box("nnlab-buttons", *buttons)),
-        )
-
-    def show(self, position: int, row: layers.LayerRow | None, is_bad: bool) -> None:
-        """Shows the layer's position and its output; None where that is unknown."""
-        self.number.value = str(position)
-        made = ("", "", "")
-        if row:
-            made = str(row.output_shape), f"{row.parameters:,}", f"{row.flops:,}"
-        for cell, text, unit in zip(self.cells, made, ("", " parameters", " FLOPs")):
-            cell.value = text and f'{text}<span class="nnlab-unit">{unit}</span>'
-        (self.box.add_class if is_bad else self.box.remove_class)("nnlab-bad")
-
-
-class ModelBuilder(widgets.VBox):
+class ModelBuilder(controls.widgets.VBox):
     """The builder, a widget; a cell that ends with it shows it.
 
     Attributes:
@@ -148,8 +94,9 @@ class ModelBuilder(widgets.VBox):
         self._own = {} if isinstance(dataset, str) else {dataset.name: dataset}
         self._loaded = dict(self._own)
         self._trainings: list[Training] = []
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._edits = self._edits_trained = 0
+        self._first_compared = 1  # training
         self._is_settling = self.is_training = False
         self._measuring = threading.Lock()
         self.results: results.Results | None = None
@@ -183,8 +130,8 @@ class ModelBuilder(widgets.VBox):
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
-        for name, control in self._settings.items():
-            self._set_quietly(control, getattr(settings, name))
+        for name, setting in self._settings.items():
+            self._set_quietly(setting, getattr(settings, name))
         self._refresh()
 
     def train(self, wait: bool = False) -> None:
@@ -224,7 +171,7 @@ class ModelBuilder(widgets.VBox):
         self.stop()
         self._edits += 1
         for child in self.children:
-            _close(child)
+            close(child)
         super().close()
 
     def write_report(self) -> pathlib.Path | None:
@@ -236,32 +183,53 @@ class ModelBuilder(widgets.VBox):
         except (ValueError, OSError) as error:
             self._note.value = messages.box("error", one_line(error))
             return None
-        self._note.value = _line(f"Report: {path}")
+        self._note.value = messages.written(path)
         return path
+
+    def _press_write(self, _: Any) -> None:
+        """Writes the report; in Colab the browser saves it at once."""
+        path = self.write_report()
+        if path and "google.colab" in sys.modules:
+            importlib.import_module("google.colab.files").download(str(path))
+
+    def _press_clear(self, _: Any) -> None:
+        """Takes earlier runs out of the plots; a running one soon draws new ones."""
+        self._first_compared = len(self._trainings)
+        if not self.is_training and len(self._trainings[-1].history):
+            self._draw(self._trainings[-1])
+        self._set_buttons()
+
+    def _earlier(self) -> list[Training]:
+        """Returns the trainings that the last one is compared with."""
+        last = len(self._trainings)
+        first = max(self._first_compared, last - plots.MOST_EARLIER)
+        before = self._trainings[first - 1 : last - 1]
+        data = self._trainings[-1].dataset
+        return [each for each in before if each.dataset is data and len(each.history)]
 
     def _editor(self, name: str, preset: str) -> list[Any]:
         """Makes the table of layers, with what is above and below it."""
         names = list(dict.fromkeys([*self._own, *SOURCES, name]))
-        self._data = _control("data set", str, name, "220px", options=names)
+        self._data = control("data set", str, name, "220px", options=names)
         self._data.observe(self._choose_data, "value")
         presets = [("(a stack of your own)", ""), *((n, n) for n in editing.PRESETS)]
-        self._preset = _control("begin with", str, preset, "290px", options=presets)
+        self._preset = control("begin with", str, preset, "290px", options=presets)
         self._preset.observe(self._choose_preset, "value")
         kinds = list(layers.FIELDS)
-        self._new_kind = _control("new layer", str, "dense", "220px", options=kinds)
-        add = _button("Add at the end", "add a layer at the end", self._append)
-        self._about_data, self._table = _html("nnlab-quiet"), _box("nnlab-rows")
-        self._verdict, self._untrained = _html(), _html()
+        self._new_kind = control("new layer", str, "dense", "220px", options=kinds)
+        add = button("Add at the end", "add a layer at the end", self._append)
+        self._about_data, self._table = html("nnlab-quiet"), box("nnlab-rows")
+        self._verdict, self._untrained = html(), html()
         css = importlib.resources.files("nnlab.builder") / "builder.css"
         heads = {"kind": "layer", "shape": "output", "count": "parameters"}
         heads["cost"] = "FLOPs"
         return [
-            _html(text=f"<style>{css.read_text('utf-8')}</style>"),
-            _box("nnlab-line", self._data, self._preset),
+            html(text=f"<style>{css.read_text('utf-8')}</style>"),
+            box("nnlab-line", self._data, self._preset),
             self._about_data,
-            _box("nnlab-head", *(_html(f"nnlab-{k}", v) for k, v in heads.items())),
+            box("nnlab-head", *(html(f"nnlab-{k}", v) for k, v in heads.items())),
             self._table,
-            _box("nnlab-line", self._new_kind, add),
+            box("nnlab-line", self._new_kind, add),
             *(self._verdict, self._untrained),
         ]
 
@@ -271,33 +239,36 @@ class ModelBuilder(widgets.VBox):
         for name, kind in get_type_hints(Settings).items():
             options = {"options": list(OPTIMIZERS)} if name == "optimizer" else {}
             value = getattr(settings, name)
-            control = _control(_SETTINGS[name], kind, value, "auto", **options)
-            control.observe(self._refresh, "value")
-            self._settings[name] = control
-        self._train = _button("Train", "train these layers", lambda _: self.train())
+            setting = control(_SETTINGS[name], kind, value, "auto", **options)
+            setting.observe(self._refresh, "value")
+            self._settings[name] = setting
+        self._train = button("Train", "train these layers", lambda _: self.train())
         self._train.button_style = "primary"
-        self._stop = _button("Stop", "stop the training", lambda _: self.stop())
-        write, tip = lambda _: self.write_report(), "write the report"
-        self._report = _button("Write report", tip, write)
+        self._stop = button("Stop", "stop the training", lambda _: self.stop())
+        tip = "write the report"
+        self._report = button("Write report", tip, self._press_write)
+        tip = "take earlier runs out of the plots"
+        self._clear = button("Clear curves", tip, self._press_clear)
         return [
-            _html(text="<h3>Training</h3>"),
-            _box("nnlab-settings", *self._settings.values()),
-            _box("nnlab-line", self._train, self._stop, self._report),
+            html(text="<h3>Training</h3>"),
+            box("nnlab-settings", *self._settings.values()),
+            box("nnlab-line", self._train, self._stop, self._report, self._clear),
         ]
 
     def _outputs(self) -> list[Any]:
         """Makes the widgets that show a training."""
-        self._news, self._note, self._examples = _html(), _html(), _html()
-        self._done = _html("nnlab-runs")
-        self._plots = {name: widgets.Image(format="png") for name in _PLOTS}
+        self._news, self._note, self._examples = html(), html(), html()
+        self._done = html("nnlab-runs")
+        self._plots = {name: controls.widgets.Image(format="png") for name in _PLOTS}
         # Empty at first: an Image without bytes is shown as a broken one.
-        self._plot_box = _box("nnlab-plots")
+        self._plot_box = box("nnlab-plots")
         return [self._news, self._note, self._plot_box, self._examples, self._done]
 
     def _set_buttons(self) -> None:
         self._train.disabled = self.is_training or self._study is None
         self._stop.disabled = not self.is_training
         self._report.disabled = self.is_training or self.results is None
+        self._clear.disabled = not (self._trainings and self._earlier())
 
     def _set_quietly(self, control: Any, value: Any) -> None:
         """Sets a control without calling its observers."""
@@ -343,13 +314,15 @@ class ModelBuilder(widgets.VBox):
         self._set_quietly(self._preset, "")
         self._show_stack()
 
-    def _act(self, row: _Row, action: str, value: Any) -> None:
+    def _act(self, row: Row, action: str, value: Any) -> None:
         """Edits the stack as a row's control says."""
         stack, at = self._stack, self._rows.index(row)
         match action:
             case "edit":
                 name, given = value
-                stack = editing.edit(stack, at, name, _value(row.layer, name, given))
+                stack = editing.edit(
+                    stack, at, name, controls.value_of(row.layer, name, given)
+                )
                 row.layer = stack[at]  # it keeps its controls
             case "turn":
                 stack = editing.turn(stack, at, value)
@@ -365,14 +338,14 @@ class ModelBuilder(widgets.VBox):
         """Gives each layer a row; a layer that had one keeps it, and its focus."""
         known = {id(row.layer): row for row in self._rows}
         self._rows = [
-            known.pop(id(layer)) if id(layer) in known else _Row(layer, self._act)
+            known.pop(id(layer)) if id(layer) in known else Row(layer, self._act)
             for layer in self._stack
         ]
         boxes = tuple(row.box for row in self._rows)
         if tuple(self._table.children) != boxes:
             self._table.children = boxes
         for row in known.values():
-            _close(row.box)
+            close(row.box)
         self._refresh()
 
     def _refresh(self, _: Any = None) -> None:
@@ -450,12 +423,13 @@ class ModelBuilder(widgets.VBox):
                 self._set_buttons()
 
     def _draw(self, training: Training) -> None:
-        history = training.history
+        history, before = training.history, self._earlier()
         for name, plot in self._plots.items():
             splits = {"training": "train", "validation": "validation"}
             lines = {k: history.curve(f"{s}_{name}") for k, s in splits.items()}
-            chance = training.chance if name == "accuracy" else None
-            plot.value = plots.picture(np.array(history.epochs), lines, chance=chance)
+            of: Any = {"chance": training.chance if name == "accuracy" else None}
+            of["earlier"] = [_course(each, f"validation_{name}") for each in before]
+            plot.value = plots.picture(np.array(history.epochs), lines, **of)
         self._plot_box.children = list(self._plots.values())
         self._examples.value = messages.probabilities(training)
 
@@ -467,66 +441,9 @@ class ModelBuilder(widgets.VBox):
         return next(folder for folder in folders if not folder.exists())
 
 
-def _value(layer: dict[str, Any], name: str, value: Any) -> Any:
-    """Converts a control's value for the layer's field: texts to numbers."""
-    field = layers.FIELDS[layer["layer"]][name]
-    if not (field.absent and isinstance(value, str)):
-        return value
-    if not value.strip():
-        return None
-    try:
-        return field.type(value)
-    except ValueError:
-        return value  # `layers.check` reports it
-
-
-def _field(name: str, field: layers.Field, value: Any) -> Any:
-    """Makes a control for a field of a layer; an optional one is a text."""
-    if field.choices:
-        return _control(name, str, value, "130px", options=list(field.choices))
-    if field.type is bool:
-        return _control(name, bool, bool(value), "62px", indent=False)
-    if field.absent:
-        text = "" if value is None else str(value)
-        return _control(name, str, text, "146px", placeholder=field.absent)
-    width = "114px" if name == "channels" else "94px"
-    return _control(name, field.type, value or 0, width)
-
-
-def _control(label: str, kind: type, value: Any, width: str, **more: Any) -> Any:
-    """Makes a labelled control for a value; `width` includes the label."""
-    makers = {bool: widgets.Checkbox, int: widgets.IntText, float: widgets.FloatText}
-    make = widgets.Dropdown if "options" in more else makers.get(kind, widgets.Text)
-    if kind in (int, float):
-        more["continuous_update"] = True
-    look = {"style": {"description_width": "initial"}, "layout": {"width": width}}
-    return make(description=label, value=value, **look, **more)
-
-
-def _button(text: str, tip: str, do: Callable[[Any], object]) -> Any:
-    button = widgets.Button(description=text, tooltip=tip)
-    button.on_click(do)
-    return button
-
-
-def _box(name: str, *children: Any) -> Any:
-    box = widgets.Box(list(children))
-    box.add_class(name)
-    return box
-
-
-def _html(name: str = "", text: str = "") -> Any:
-    made = widgets.HTML(text)
-    if name:
-        made.add_class(name)
-    return made
-
-
-def _close(widget: Any) -> None:
-    """Closes a widget with everything in it."""
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    widget.close()
+def _course(training: Training, metric: str) -> plots.Earlier:
+    history = training.history
+    return training.number, np.array(history.epochs), history.curve(metric)
 
 
 def _line(text: str) -> str:

@@ -169,6 +169,17 @@ def expected(environment: Mapping[str, str] = os.environ) -> str:
     return "cpu"
 
 
+def trains_on() -> tuple[str, int]:
+    """Returns one of `PLATFORMS`, and how many devices of it JAX has here.
+
+    Raises:
+      ValueError: JAX has no device; the message names JAX_PLATFORMS.
+    """
+    devices = _local_devices()
+    platform = devices[0].platform
+    return platform if platform in PLATFORMS else "gpu", len(devices)  # "cuda", "rocm"
+
+
 def check(wanted: str | None = None) -> tuple[str, str]:
     """Checks whether JAX got the wanted device.
 
@@ -189,21 +200,18 @@ def check(wanted: str | None = None) -> tuple[str, str]:
     wanted = wanted or expected()
     use_all_cores()
     try:
-        devices = _local_devices()
+        found, count = trains_on()
     except ValueError as error:
         return "no device", f"{error}. {_remedy(wanted)}"
-    found, kind = devices[0].platform, devices[0].device_kind
-    if found not in PLATFORMS:
-        found = "gpu"  # "cuda", "rocm"
-    told = f"{len(devices)} {found.upper()} device{'s' * (len(devices) != 1)}"
-    if kind.lower() != found:
+    told = f"{count} {found.upper()} device{'s' * (count != 1)}"
+    if (kind := _local_devices()[0].device_kind).lower() != found:
         told += f" ({kind})"
     if found == "cpu" and wanted in ACCELERATORS:
         return told, (
             f"A {wanted.upper()} was asked for, but JAX found only the CPU: training "
             f"will be many times slower. {_remedy(wanted)}"
         )
-    if found == "cpu" and len(devices) < max(num_cores(), LEAST_CPU_DEVICES):
+    if found == "cpu" and count < max(num_cores(), LEAST_CPU_DEVICES):
         return told, (
             f"JAX was in use before nnlab could give it all {num_cores()} cores: "
             "restart the kernel and run this cell first."

@@ -14,7 +14,7 @@ import pathlib
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from html import unescape
+from html import escape, unescape
 from importlib import resources
 from typing import Any
 
@@ -133,6 +133,16 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     page = html.get_template("report.html.j2").render(whole)
     write_atomic(folder / "report.html", page.encode(), durable=False)
     return folder / "report.html"
+
+
+def embedded(path: pathlib.Path) -> str:
+    """Returns a frame that holds a report, for a notebook, which may serve no files."""
+    page = escape(path.read_text(encoding="utf-8"))
+    return (
+        '<iframe title="report" sandbox="allow-scripts" loading="lazy" '
+        'style="width: 100%; height: 42rem; border: 1px solid #8884; '
+        f'border-radius: 4px" srcdoc="{page}"></iframe>'
+    )
 
 
 def _digest(text: str) -> str:

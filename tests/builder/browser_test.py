@@ -37,7 +37,6 @@ def address(tmp_path_factory):
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
-        "NNLAB_SMOKE": "1",
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "IPYTHONDIR": str(folder / "ipython"),
     }
@@ -158,6 +157,21 @@ def test_a_model_is_built_mended_trained_and_stopped(page):
     page.wait_for_timeout(1500)
     assert page.locator(".nnlab-plots img").first.get_attribute("src") == last
     assert page.locator(".nnlab-runs tbody tr").count() == 2
+
+    # Its report opens in place, and can be saved.
+    page.get_by_role("button", name="Write report").click()
+    page.get_by_text("Open the report").click()
+    frame = page.frame_locator("iframe[title=report]")
+    frame.get_by_role("heading", name="How good is conv 8").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the report").click()
+    assert download.value.suggested_filename == "nnlab-run-2.html"
+    assert "How good is conv 8" in pathlib.Path(download.value.path()).read_text()
+
+    # The first run is beside it in the plots, until it is cleared.
+    page.get_by_role("button", name="Clear curves").click()
+    changed = "last => document.querySelector('.nnlab-plots img').src !== last"
+    wait(page, changed, last)
 
     # It says that networks diverged.
     page.get_by_label("epochs").fill("5")

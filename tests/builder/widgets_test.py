@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model builder driven as by a user, without kernel or browser."""
 
+import base64
 import dataclasses
 import html
 import re
@@ -253,6 +254,36 @@ def test_training_ends_with_an_answer_pictures_and_tables(user):
     path = user.builder.write_report()
     assert "flatten, dense 8, relu, dense 3" in path.read_text("utf-8")
     assert f"Report: {html.escape(str(path))}" in user.html
+    (saved,) = re.findall(
+        'download="nnlab-run-1.html" href="data:[^,]*,([^"]*)"', user.html
+    )
+    assert base64.b64decode(saved) == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_earlier_runs_on_the_same_data_stay_in_the_plots_until_cleared(
+    user, monkeypatch
+):
+    drawn = []
+
+    def picture(*args, earlier, **how):
+        drawn.append([(run, len(epochs), each.shape) for run, epochs, each in earlier])
+        return b""
+
+    monkeypatch.setattr(builder_widgets.plots, "picture", picture)
+    assert user.control("Clear curves").disabled
+    for _ in range(2):
+        user.builder.train(wait=True)
+    assert drawn[-2:] == [[(1, 4, (4, 3))]] * 2  # accuracy and loss
+    user.press("Clear curves")
+    assert drawn[-2:] == [[], []]
+    assert user.control("Clear curves").disabled
+    user.builder.train(wait=True)
+    assert [run for run, *_ in drawn[-1]] == [2]
+    user.set("data set", "digits")
+    user.builder.stack = editing.PRESETS["one linear layer"](10)
+    user.builder.train(wait=True)
+    assert drawn[-1] == []
 
 
 @pytest.mark.slow
