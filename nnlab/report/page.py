@@ -119,11 +119,12 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     inlined = {f.name: _inline_svg(folder, f, styles) for f in shown.figures}
     css = html.get_template("report.css.j2").render()
     css += "".join(f".{name} {{ {rules} }}\n" for rules, name in styles.items())
-    script = (resources.files("nnlab.report") / "templates/report.js").read_text(
-        "utf-8"
-    )
+    templates = resources.files("nnlab.report") / "templates"
+    scripts = ("report.js", *["chart.js"] * any(f.data for f in shown.figures))
+    script = "".join((templates / name).read_text("utf-8") for name in scripts)
     html.globals |= {
         "svg": inlined,
+        "data": {f.name: Markup(f.data) for f in shown.figures},
         "css": Markup(css),
         "css_digest": _digest(css),
         "script": Markup(script),

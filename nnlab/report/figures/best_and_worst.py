@@ -48,7 +48,9 @@ def best_and_worst(findings: Findings) -> Sketch:
             curves.set_time_axis(ax, findings, alike)
             for split, (label, color) in SPLITS.items():
                 if (trial, split) in drawn:
-                    curves.draw_curve(ax, drawn[trial, split], color, scale)
+                    called = labels.called(findings, trial, label)
+                    called = called._replace(full=f"{called.full}, {label}")
+                    curves.draw_curve(ax, drawn[trial, split], color, scale, called)
                     ax.plot([], [], color=color, linewidth=1.7, label=label)
             style.dress(ax)
             ax.set_ylabel(axis_words(kind, scale))

@@ -21,7 +21,7 @@ from nnlab.report.figures import (
     sizes,
     test_sets,
 )
-from nnlab.report.figures.drawing import style
+from nnlab.report.figures.drawing import chart, style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch, need
 from nnlab.statistics.findings import Findings
 from nnlab.study import Quantity
@@ -109,12 +109,14 @@ class Figure:
       name: of its files in ``figures/``, without suffix.
       alt: alternative text.
       caption: what the reader must know to read it.
+      data: what a page's script draws it from, as `chart.data_of`; "" for an image.
     """
 
     part: str
     name: str
     alt: str
     caption: str
+    data: str = ""
 
     @property
     def pictures(self) -> bool:
@@ -161,7 +163,8 @@ def draw(
             for made in part.sketches(findings):
                 style.save(made.canvas, folder / made.name)
                 caption = " ".join(made.caption.split())
-                drawn.append(Figure(part.name, made.name, made.alt, caption))
+                data = chart.data_of(made.canvas)
+                drawn.append(Figure(part.name, made.name, made.alt, caption, data))
         except Lacking as reason:
             absent[part.name] = str(reason)
     return tuple(drawn), absent

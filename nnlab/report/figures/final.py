@@ -81,7 +81,7 @@ def target(findings: Findings) -> Sketch:
     goal = f"{100 * target:g} % validation accuracy"
     sweep, shares = _without_baselines(findings), {"not reached": missed}
     canvas = style.canvas(height_of(results))
-    shown = points.Against(sweep, epochs, medians, shares)
+    shown = points.Against(sweep, epochs, medians, shares, center="median")
     shown.draw(canvas.add_subplot(), findings, f"epochs to {goal}", scale)
     what = f"Epochs to {goal} against {sweep.name or 'trial'}"
     said = (

@@ -236,7 +236,8 @@ def _draw_lines(ax: Axes, norms: Norms) -> None:
             ax.plot(x, foot, marker="v", markersize=3, color=color, clip_on=False)
         mean, low, high = (np.where(zero, np.nan, a) for a in curve[2:5])
         above = curve._replace(mean=mean, low=np.maximum(low, foot), high=high)
-        curves.draw_curve(ax, above, color, scales.LOG, ends=False)
+        name = labels.Name(norms.names[place], norms.names[place])
+        curves.draw_curve(ax, above, color, scales.LOG, name, ends=False)
         known = np.flatnonzero(np.isfinite(mean))
         at = known[-1] if known.size else len(mean) - 1
         end = float(curve.x[at]), max(float(curve.mean[at]), foot)

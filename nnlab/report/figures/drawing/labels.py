@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
+from nnlab.report.figures.drawing.chart import Name
 from nnlab.report.figures.drawing.style import MUTED, Look, legible
+from nnlab.report.trials import named, sweep_of, trial_name
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers as texts
 
@@ -75,6 +77,21 @@ def fate_of(findings: Findings, trial: int, stopped: int | None = None) -> str:
     parts = [f"{counts[k]} {k.replace('_', ' ')}" for k in kinds if counts[k]]
     shown = ", ".join(parts)
     return f"({shown})" if shown else ""
+
+
+def called(findings: Findings, trial: int, group: str | None = None) -> Name:
+    """Returns how a page calls a trial.
+
+    Its `group` is its swept value where other settings are panels of their own, else
+    its name.
+    """
+    sweep, fate = sweep_of(findings.results), fate_of(findings, trial)
+    if group is None:
+        grouped = any(sweep.groups[t] for t in findings.networks)
+        name = trial_name(findings.results, trial)
+        group = sweep.texts[trial] if grouped else name
+    full = named(findings.results, trial).strip()
+    return Name(full, group, fate.strip("()"), int(findings.alive(trial).sum()))
 
 
 def note(ax: Axes, y: float, text: str, above: bool = True, right: bool = True) -> None:

@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -15,7 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
 
 from nnlab.report.figures.drawing import scales
-from nnlab.report.figures.drawing.labels import End, label_ends, legend_above, plain
+from nnlab.report.figures.drawing.chart import Name, Series, Share, kept
+from nnlab.report.figures.drawing.labels import (
+    End,
+    called,
+    label_ends,
+    legend_above,
+    plain,
+)
 from nnlab.report.figures.drawing.levels import Level, draw_level
 from nnlab.report.figures.drawing.scales import Scale, name_axes, set_scale, view_of
 from nnlab.report.figures.drawing.style import CATEGORIES, MUTED, Look, colors, rings
@@ -34,6 +42,7 @@ class Against:
       centers: for each trial that has one: centre and interval, NaN for no interval.
       shares: for each kind of failure, each trial's share of networks, in [0, 1].
       core: values that must be in view; all where there is none.
+      center: what the centres are.
     """
 
     sweep: Sweep
@@ -41,6 +50,7 @@ class Against:
     centers: Mapping[int, Level]
     shares: Mapping[str, Mapping[int, float]]
     core: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    center: Literal["mean", "median"] = "mean"
 
     @property
     def rows(self) -> bool:
@@ -69,17 +79,20 @@ class Against:
         room = (0.14 if self.rows else 0.04 + 0.06 * len(groups)) if failing else 0.0
         reserve = room + 0.07 if room and not self.rows else room  # the strip's key
         set_scale(ax, "x" if self.rows else "y", scale, view, reserve)
+        kept(ax).center = self.center
+        kept(ax).title = "" if groups[1:] else self.sweep.title
         for number, group in enumerate(groups):
             only = len(groups) == 1
             line = MUTED if only else CATEGORIES[number % len(CATEGORIES)]
             self._draw_line(ax, group, line, scale)
             for trial in (t for t in self.points if self.sweep.groups[t] == group):
-                center = self.centers.get(trial, (math.nan,) * 3)
-                values = np.append(self.points[trial], center)
-                values = np.minimum(values, scale.ceiling)
+                center = self.centers.get(trial, Level(math.nan, math.nan, math.nan))
                 tint, place = tints[trial] if only else line, self.sweep.values[trial]
-                ring = marks.get(trial)
-                draw_points(ax, place, values, tint, rows=self.rows, ring=ring)
+                joined = "" if self.rows else group or "all"
+                at = Place(scale, place, self.rows, joined, line)
+                name = called(findings, trial, None if only else group)
+                of = self.points[trial], center, tint, name
+                draw_points(ax, at, *of, ring=marks.get(trial))
         if not core.size:
             text = "no network has a value"
             ax.text(0.5, 0.55, text, transform=ax.transAxes, ha="center")
@@ -88,10 +101,10 @@ class Against:
         ends = []
         for trial in (t for t in self.centers if t not in self.placed):
             level, tint = self.centers[trial], tints[trial]
-            draw_level(ax, level, tint, scale)
+            draw_level(ax, level, tint, scale, called(findings, trial))
             remark = "(best)" if trial == best else ""
-            name = self.sweep.texts[trial]
-            ends.append(End(tint, ax.get_xlim()[1], level.mean, name, remark))
+            text = self.sweep.texts[trial]
+            ends.append(End(tint, ax.get_xlim()[1], level.mean, text, remark))
         label_ends(ax, ends)
         if len(groups) > 1:
             legend_above(ax)
@@ -146,18 +159,50 @@ def shares_lost(
     }
 
 
+class Place(NamedTuple):
+    """Where a trial's points are drawn.
+
+    Attributes:
+      scale: of the metric.
+      along: its place along the sweep.
+      rows: whether trials are rows.
+      line, line_color: of the line that joins it with other points; "" for none.
+    """
+
+    scale: Scale
+    along: float
+    rows: bool = False
+    line: str = ""
+    line_color: str = ""
+
+
 def draw_points(
     ax: Axes,
-    place: float,
+    at: Place,
     values: np.ndarray,
+    level: Level,
     color: str,
+    name: Name,
     *,
-    rows: bool = False,
     ring: Look | None = None,
     marker: str = "o",
 ) -> None:
-    """Draws one trial's networks; the last three values are centre and interval."""
-    *cloud, center, low, high = values
+    """Draws one trial's networks, and their centre with its interval."""
+    rows, place = at.rows, at.along
+    series = Series(
+        name,
+        color,
+        "point",
+        place,
+        *level,
+        seeds=values[:, None],
+        line=at.line,
+        line_color=at.line_color,
+        ring=ring["markeredgecolor"] if ring else "",
+    )
+    kept(ax).series.append(series)
+    cloud = np.minimum(values, at.scale.ceiling)
+    center, low, high = np.minimum(level, at.scale.ceiling)
     places = np.full(len(cloud), place)
     along, across = (cloud, places) if rows else (places, cloud)
     ax.scatter(along, across, s=9, color=color, alpha=0.35, linewidth=0, zorder=2.5)
@@ -197,6 +242,9 @@ def draw_strip(
             bar = strip.barh if rows else strip.bar
             bar(low[trial], height, width, filled[trial], **look)
             filled[trial] += height
+            row = sweep.groups[trial] if groups[1:] else ""
+            at = sweep.values[trial]
+            kept(ax).shares.append(Share(kind, FAILURES[kind], row, at, share))
     strip.set_facecolor("#f4f5f7")
     strip.spines[:].set_visible(False)
     strip.tick_params(length=0, labelsize=7, labelcolor=MUTED)
