@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page of a report in a browser: it sorts, fits, prints, and reports no error."""
 
-import contextlib
 import html
 import itertools
 import re
@@ -65,23 +64,11 @@ def page_file(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium, page_file):
-    """Opens a page; at its end the console must be empty."""
-
-    @contextlib.contextmanager
-    def opened(width=1280, scheme="light", file=page_file, **options):
-        size = {"width": width, "height": 900}
-        context = chromium.new_context(viewport=size, color_scheme=scheme, **options)
-        with contextlib.closing(context):
-            page = context.new_page()
-            said = []
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.goto(file.as_uri())
-            yield page
-            assert not said
-
-    return opened
+def opened(browsed, page_file):
+    """Opens the page, or another file's; at its end the console must be empty."""
+    return lambda width=1280, scheme="light", file=page_file, **options: browsed(
+        file, width, scheme, **options
+    )
 
 
 def cells(page, table, column):
@@ -202,6 +189,25 @@ def test_on_a_phone_figures_are_whole_and_their_letters_legible(opened):
         assert all(0 <= box["x"] <= 390 - box["width"] for box in boxes)
         assert min(page.eval_on_selector_all(".plot svg", LETTERS)) > 6
         assert not page.eval_on_selector_all(".few", WIDER)  # claims
+
+
+def test_on_a_phone_a_wide_table_folds_and_a_tap_shows_a_whole_row(opened):
+    with opened(390, has_touch=True) as page:
+        section = page.locator("section:has(> #comparison)")
+        table = section.locator("table").first
+        names = table.locator("thead th").all_inner_texts()
+        assert not page.eval_on_selector_all(".table:not(details *)", WIDER)
+        row = table.locator("tbody tr").nth(1)
+        hidden = [cell for cell in row.locator("td").all() if not cell.is_visible()]
+        assert len(hidden) == len(names) - 3 > 0
+        row.get_by_role("button").tap()
+        rest = table.locator(".rest").inner_text().splitlines()
+        assert rest == [
+            f"{name}: {cell.text_content()}" for name, cell in zip(names[3:], hidden)
+        ]
+        table.locator("thead button").first.tap()  # sorted rows are folded again
+        assert table.locator(".rest").count() == 0
+        assert table.locator("tbody tr").count() == len(RATES)
 
 
 def test_no_table_runs_out_of_a_page(opened):

@@ -68,11 +68,12 @@ def target(findings: Findings) -> Sketch:
     need(target > 0, "no trial is best, or it reaches no round accuracy")
     metric = "validation_accuracy"
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
-    epochs, medians, missed = {}, {}, {}
+    epochs, medians, missed, counts = {}, {}, {}, {}
     for trial in (t for t in findings.networks if t in findings.ran):
         time = findings.steps_to_target(trial, target)
         steps = findings.reduced(trial, quantity)
         per_epoch = results.program(trial)["steps_per_epoch"]
+        counts[trial] = time.n
         epochs[trial] = steps[np.isfinite(steps)] / per_epoch
         missed[trial] = 1 - time.reached_share if time.n else 0.0
         if np.isfinite(time.median_epochs):
@@ -81,7 +82,9 @@ def target(findings: Findings) -> Sketch:
     goal = f"{100 * target:g} % validation accuracy"
     sweep, shares = _without_baselines(findings), {"not reached": missed}
     canvas = style.canvas(height_of(results))
-    shown = points.Against(sweep, epochs, medians, shares, center="median")
+    shown = points.Against(
+        sweep, epochs, medians, shares, center="median", counts=counts
+    )
     shown.draw(canvas.add_subplot(), findings, f"epochs to {goal}", scale)
     what = f"Epochs to {goal} against {sweep.name or 'trial'}"
     said = (

@@ -123,17 +123,17 @@ def _panels(curves: Curves) -> Canvas:
         and np.isfinite(results.curve(t, curves.metric).values).any()
     ]
     settings = list(dict.fromkeys(shown)) or [""]
-    columns = min(len(settings), 2)  # of three a phone would show no letter
-    rows = math.ceil(len(settings) / columns)
-    size = (3.6, style.PHONE) if columns == 1 else (2.8 * rows, style.PAGE)
+    count = len(settings)
+    rows = math.ceil(count / 2)
+    size = (3.6, style.PHONE) if count == 1 else (2.8 * rows, style.PAGE)
     canvas = style.canvas(*size)
     for number, setting in enumerate(settings):
-        ax = canvas.add_subplot(rows, columns, number + 1)
+        ax = style.panel(canvas, number, count)
         panel = [t for t, g in enumerate(groups) if g == setting or t in beside]
         curves.draw(ax, panel)
         ax.set_title(labels.plain(setting), fontsize=9, loc="left")
-        if number % columns:
+        if number % 2:
             ax.set_ylabel("")
-        if number < len(settings) - columns:
+        if number < 2 * rows - 2:
             ax.set_xlabel("")
     return canvas

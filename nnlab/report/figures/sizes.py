@@ -73,7 +73,7 @@ def against_sizes(findings: Findings) -> Sketch:
     canvas = style.canvas(0.3 + 2.7 * rows, style.PAGE)
     notes = [SECONDS] if "seconds" in along else []
     for number, name in enumerate(along):
-        ax = canvas.add_subplot(rows, 2, number + 1)
+        ax = style.panel(canvas, number, len(along))
         draw(ax, findings, compared, name)
         if name not in OTHER and len(ax.texts) < len(costing(compared, name)):
             notes.append("Names without room are left out.")

@@ -49,7 +49,7 @@
     const first = Math.floor(Math.log10(low));
     const decades = Array.from({ length: Math.log10(high) - first + 1 }, (_, n) => 10 ** (first + n));
     const thin = Math.ceil(decades.length / most);
-    const choices = [[1, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]].map((parts) =>
+    const choices = [[1, 1.5, 2, 3, 4, 5, 7], [1, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]].map((parts) =>
       decades.flatMap((decade) => parts.map((m) => m * decade)),
     );
     choices.push(decades.filter((_, n) => n % thin === 0));
@@ -192,7 +192,7 @@
     const isLine = (one) => one.look === "solid" || one.look === "across";
     const named = rows ? [] : series.filter(isLine).map((one) => [one, data.groups[one.group][0]]);
     const longest = LETTER * Math.max(0, ...named.map(([, text]) => text.length));
-    const fits = box.width > 330 && data.groups.length > 1 && named.length < 13 && longest < 0.3 * box.width;
+    const fits = named.length && box.width > 330 && data.groups.length > 1 && named.length < 13 && longest < 0.3 * box.width;
     const kinds = [...new Set(panel.shares.map(([, , row]) => row))];
     const swept = along.ticks ?? [];
     const ticks = ticksOf(valueScale, valueEnds, rows ? box.width / 110 : box.height / 40);
@@ -200,7 +200,9 @@
     const letters = (rows ? swept.map(([, text]) => text) : levels.map((tick) => textOf(value, tick)));
     const room = Math.min(LETTER * Math.max(...letters.map((text) => text.length)), 0.4 * box.width);
     const left = box.x + room + 13;
-    const right = box.x + box.width - (rows && kinds.length ? 62 : fits ? longest + 22 : 10);
+    const beyond = series.some((one) => one.look === "point" && known(one.mean[0]) && one.mean[0] < valueEnds[0]);
+    const aside = rows ? (kinds.length ? 62 : 10) : fits ? longest + 22 : beyond ? 52 : 10;
+    const right = box.x + box.width - aside;
     const top = box.y + (panel.title ? 16 : 0) + (rows ? 12 : 26);
     const bottom = box.y + box.height - 38;
     const foot = rows || !kinds.length ? bottom : bottom - LOST * kinds.length - 16;
@@ -243,8 +245,8 @@
       line(p, bottom, p, bottom + 3, MUTED);
       write(p, bottom + 16, text, middle);
     }
-    const below = rows ? label : state.label(panel, "along") + (along.ticks ? "" : SUFFIX[alongScale]);
-    write((left + right) / 2, bottom + 33, below, { fill: MUTED, ...middle });
+    const words = rows ? label : state.label(panel, "along") + (along.ticks ? "" : SUFFIX[alongScale]);
+    write((left + right) / 2, bottom + 33, words, { fill: MUTED, ...middle });
 
     // What lies beyond the axes is cut off.
     const id = `clip-${(clips += 1)}`;
@@ -262,7 +264,8 @@
     }
     const hits = [];
     const places = series.map((one) => at(one.x[0], one.mean[0]));
-    const frame = { left, right, top, foot, at, panel, write, names: { places, taken: [], right } };
+    const below = {}; // how many names stand at the foot of a place
+    const frame = { below, left, right, top, foot, at, panel, write, names: { places, taken: [], right } };
     for (const one of series) {
       const draw = state.isCurve(one) ? drawCurve : one.look === "point" ? drawPoint : drawAcross;
       for (const [n, x, y] of draw(add(inner, "g", { "data-group": one.group }), one, frame))
@@ -306,7 +309,7 @@
     }
   };
 
-  const drawPoint = (into, one, { left, right, foot, at, panel, names, write }) => {
+  const drawPoint = (into, one, { below, left, right, foot, at, panel, names, write }) => {
     const { x: [place], mean: [level], color } = one;
     for (const [seed] of one.seeds) {
       const [cx, cy] = at(place, seed);
@@ -319,11 +322,12 @@
     add(into, "circle", { cx: x, cy: y, r: 4.5, fill: color });
     if (one.ring) add(into, "circle", { cx: x, cy: y, r: 8, stroke: one.ring, "stroke-width": 1.5 });
     // A point beyond the axes is named at their edge, beside its interval.
-    const late = x > (left + right) / 2;
-    const side = { "font-size": 11, "text-anchor": late ? "end" : "start" };
     const text = textOf(panel.value, level, 2);
     if (panel.rows && x < left) write(left + 3, y + 4, `\u2190 ${text}`, { "font-size": 11 }, into);
-    if (!panel.rows && y > foot) write(x + (late ? -6 : 6), foot - 4, `\u2193 ${text}`, side, into);
+    if (!panel.rows && y > foot) {
+      below[place] = (below[place] ?? 0) + 1;
+      write(x + 5, foot + 8 - 12 * below[place], `\u2193 ${text}`, { "font-size": 11 }, into.parentNode.parentNode);
+    }
     if (!panel.along.ticks) nameBeside([x, y], one.name, names, write, into);
     return [[0, panel.rows ? within(x, [left, right]) : x, y]];
   };

@@ -43,6 +43,7 @@ class Against:
       shares: for each kind of failure, each trial's share of networks, in [0, 1].
       core: values that must be in view; all where there is none.
       center: what the centres are.
+      counts: networks that a centre is of; those that were trained to the end if none.
     """
 
     sweep: Sweep
@@ -51,6 +52,7 @@ class Against:
     shares: Mapping[str, Mapping[int, float]]
     core: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     center: Literal["mean", "median"] = "mean"
+    counts: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> bool:
@@ -91,6 +93,7 @@ class Against:
                 joined = "" if self.rows else group or "all"
                 at = Place(scale, place, self.rows, joined, line)
                 name = called(findings, trial, None if only else group)
+                name = name._replace(n=self.counts.get(trial, name.n))
                 of = self.points[trial], center, tint, name
                 draw_points(ax, at, *of, ring=marks.get(trial))
         if not core.size:
@@ -116,16 +119,15 @@ class Against:
         low, _ = ax.get_xlim() if self.rows else ax.get_ylim()
         below = [t for t in self.placed if t in self.centers]
         below = [t for t in below if self.centers[t].mean < low]
-        edges = {self.sweep.places[n]: ("left", "right")[n] for n in (0, -1) if below}
         written: Counter[float] = Counter()
         for trial in below:
             place, arrow = self.sweep.values[trial], "←" if self.rows else "↓"
             at: Look = {"xy": (0.01, place), "xycoords": ax.get_yaxis_transform()}
             if not self.rows:
                 at = {"xy": (place, foot), "xycoords": ax.get_xaxis_transform()}
-                at["ha"] = edges.get(place, "center")
             text = f"{arrow} {scale.text(float(f'{self.centers[trial].mean:.3g}'))}"
-            up = 0, 2 + 9 * written[place]
+            # Right of the interval, whose upper end may be in view.
+            up = 4 * (not self.rows), 2 + 9 * written[place]
             ax.annotate(text, xytext=up, textcoords="offset points", **at, fontsize=8)
             written[place] += 1
 

@@ -7,6 +7,7 @@ Colours follow the swept value, and are legible on white.
 import contextlib
 import io
 import itertools
+import math
 import pathlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +67,18 @@ def context() -> Iterator[None]:
 def canvas(height: float, width: float = PHONE) -> Figure:
     """Makes an empty figure of so many inches; `PAGE` is for panels side by side."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def panel(figure: Figure, number: int, count: int) -> Axes:
+    """Adds one of `count` panels, two in a row; a last one alone has the whole row.
+
+    `number` counts from 0. Of three in a row a phone would show no letter.
+    """
+    columns = min(count, 2)
+    wide = columns > 1 and count % 2 == 1 and number == count - 1
+    return figure.add_subplot(
+        math.ceil(count / columns), columns, (number + 1, number + 1 + wide)
+    )
 
 
 def colors(findings: Findings) -> tuple[str, ...]:
