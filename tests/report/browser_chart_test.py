@@ -207,3 +207,23 @@ def test_names_are_never_code(browsed, hostile_file):
             " { textContent: 'document.title = \"taken\"' }))"
         )
         assert page.title() != "taken"
+
+
+def test_a_cell_of_a_map_is_asked_for_its_interval(browsed, tmp_path):
+    grid = [{RATE: r, "batch_size": b} for r in (0.1, 0.3, 1.0) for b in (8, 16)]
+    options = {"num_seeds": 3, "num_evaluations": 3, "fields": {"figures": ("map",)}}
+    found = synthetic.results(sweep=grid, workdir=tmp_path / "map", **options)
+    with browsed(report.write(found.workdir)) as page:
+        figure = page.locator("figure")
+        values = Findings(found).final(5, "test_accuracy")
+        mean, low, high = (100 * float(v) for v in mean_interval(values))
+        number = figure.locator("svg text", has_text=f"{mean:.1f}").last
+        number.hover(force=True)
+        told = figure.get_by_role("status").inner_text().splitlines()
+        assert told == [
+            "learning rate 1 with batch size 16",
+            f"test accuracy: mean {mean:.2f} %",
+            f"95 % interval {low:.2f} % to {high:.2f} %",
+            "n = 3",
+        ]
+        assert figure.get_by_role("button").count() == 0

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 
 from nnlab.report import trials as swept
-from nnlab.report.figures.drawing import captions, labels, scales, style
+from nnlab.report.figures.drawing import captions, chart, labels, levels, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.results import DIVERGED, Results
 from nnlab.statistics.findings import Findings
@@ -88,9 +88,8 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
     grid = grid_of(findings)
     canvas = grid.canvas()
     ax = canvas.add_subplot()
-    finals = {t: findings.final(t, metric) for t in grid.cells.values()}
-    finals = {t: values[np.isfinite(values)] for t, values in finals.items()}
-    means = {t: float(values.mean()) for t, values in finals.items() if values.size}
+    found = levels.levels_of(findings, grid.cells.values(), metric)
+    means = {trial: level.mean for trial, level in found.items()}
     learnt = [m for t, m in means.items() if not _all_lost(findings, t)]
     shown = np.array(learnt or [*means.values()] or [0.0, 1.0])
     scale = scales.scale_of(findings.results, metric, shown if means else np.empty(0))
@@ -98,7 +97,7 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
     low, high = (float(v) for v in scale.forward(ends))
     norm = Normalize(low, high if high > low else low + 1e-9, clip=True)
     cells: Cells = {}
-    for trial in (t for t in finals if t in findings.ran):
+    for trial in (t for t in grid.cells.values() if t in findings.ran):
         if trial in means:
             mean = means[trial]
             number = f"{100 * mean:.1f}" if scale.percent else f"{mean:.3g}"
@@ -109,7 +108,12 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
             cut = ["unfinished"] if epochs is None else ["dropped", f"epoch {epochs:g}"]
             cells[trial] = _fates(findings, trial) or cut, style.RULE
     _draw_cells(ax, grid, cells)
+
+    chart.keep_map(ax, settings.words(metric), scale.percent)
     for place, trial in grid.cells.items():
+        if trial in found:
+            name = labels.called(findings, trial, "")
+            chart.keep_cell(ax, place, name, found[trial])
         if trial == findings.best or trial in findings.as_good:
             ink = style.INK if trial == findings.best else style.AS_GOOD
             for color, width in (("white", 4.0), (ink, 2.0)):

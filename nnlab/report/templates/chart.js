@@ -403,9 +403,10 @@
 
   const chart = (figure, data) => {
     const plot = figure.querySelector(".plot");
-    const drawing = plot.querySelector("svg").cloneNode(false);
-    drawing.removeAttribute("class");
-    const { panels } = data;
+    const { panels, image } = data; // a map is asked, but not drawn again
+    const picture = plot.querySelector("svg");
+    const drawing = image ? picture : picture.cloneNode(false);
+    if (!image) drawing.removeAttribute("class");
     for (const panel of panels) {
       panel.chances ??= [];
       panel.shares ??= [];
@@ -424,6 +425,16 @@
 
     let [hits, current, mark] = [[], -1, null];
     const draw = () => {
+      mark?.remove();
+      if (image) {
+        const { width, height } = drawing.viewBox.baseVal;
+        const [panel] = panels;
+        hits = panel.series.map((one) => ({ one, n: 0, panel, x: one.at[0] * width, y: one.at[1] * height }));
+      } else drawPanels();
+      mark = add(drawing, "g", { "pointer-events": "none" });
+      ask(-1);
+    };
+    const drawPanels = () => {
       const width = plot.clientWidth || 640;
       const most = within(Math.floor(width / PANEL), [1, panels.length]);
       const even = Array.from({ length: most }, (_, n) => most - n).find((n) => panels.length % n === 0);
@@ -446,9 +457,7 @@
         });
         y += tall + 6;
       }
-      mark = add(drawing, "g", { "pointer-events": "none" });
       drawing.setAttribute("viewBox", `0 0 ${width} ${y}`);
-      ask(-1);
     };
     const ask = (number) => {
       current = number;
@@ -457,9 +466,11 @@
       tip.hidden = !hit;
       if (!hit) return;
       const { one, n, x, y, at } = hit;
-      const interval = path([at(one.x[n], one.low[n]), at(one.x[n], one.high[n])]);
-      if (state.isCurve(one)) add(mark, "path", { d: interval, stroke: one.color, "stroke-width": 2 });
-      add(mark, "circle", { cx: x, cy: y, r: 6, fill: one.color, stroke: "#ffffff", "stroke-width": 2 });
+      const ends = state.isCurve(one) ? [one.low[n], one.high[n]] : [];
+      const d = path(ends.map((end) => at(one.x[n], end)));
+      add(mark, "path", { d, stroke: one.color, "stroke-width": 2 });
+      const look = image ? { fill: "none", stroke: INK, r: 18 } : { fill: one.color, stroke: "#ffffff", r: 6 };
+      add(mark, "circle", { cx: x, cy: y, "stroke-width": 2, ...look });
       tip.replaceChildren();
       told(hit, data, state).forEach((text, row) => add(tip, row ? "div" : "strong", {}, text));
       const scale = reader.clientWidth / drawing.viewBox.baseVal.width;
@@ -533,7 +544,7 @@
     switches.classList.add("switches");
     const toggle = (text, isOn, flip) => toggles.push([button(switches, text, flip), isOn]);
     const side = (which) => ((which === "value") === Boolean(panels[0].rows) ? "x" : "y");
-    for (const which of ["value", "along"]) {
+    for (const which of image ? [] : ["value", "along"]) {
       const [own, other] = [panels[0][which].scale, state.other(which)];
       const log = own === "linear" ? other : own;
       const text = `${side(which)}: log scale${log === "error" ? " of the error" : ""}`;
@@ -542,7 +553,7 @@
     }
     const beyond = panels.some(({ series, value: { ends: [low, high] } }) =>
       series.some((one) => one.mean.some((mean) => known(mean) && (mean < low || mean > high))));
-    if (beyond) toggle(`${side("value")}: all values`, () => state.all, () => (state.all = !state.all));
+    if (beyond && !image) toggle(`${side("value")}: all values`, () => state.all, () => (state.all = !state.all));
 
     const update = () => {
       for (const [made, isOn] of toggles) made.setAttribute("aria-pressed", isOn());

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nnlab.report.figures.drawing.style import INK
 from nnlab.words import numbers
 
 MOST_POINTS = 200  # of a curve: a screen does not show more
@@ -93,6 +94,7 @@ class Kept:
       ticks: the places and names of what was swept.
       rows: whether these are rows, with the metric along x.
       chances: accuracies of constant answers.
+      cells: where the series stand, if they are cells of a map: it stays an image.
       title: of the list of trials.
       center: what the large points are.
     """
@@ -103,6 +105,7 @@ class Kept:
     rows: bool = False
     chances: list[float] = dataclasses.field(default_factory=list)
     shares: list[Share] = dataclasses.field(default_factory=list)
+    cells: list[tuple[int, int]] = dataclasses.field(default_factory=list)
     title: str = ""
     center: Literal["mean", "median"] = "mean"
 
@@ -115,121 +118,133 @@ def kept(ax: Axes) -> Kept:
     return _KEPT.setdefault(ax, Kept())
 
 
+def keep_map(ax: Axes, label: str, percent: bool) -> None:
+    """Keeps what the cells of a map measure."""
+    scale = {"scale": "linear", "label": label, "percent": percent, "ends": [0.0, 1.0]}
+    kept(ax).rows, kept(ax).scales["x"] = True, scale
+
+
+def keep_cell(
+    ax: Axes, cell: tuple[int, int], name: Name, level: tuple[float, float, float]
+) -> None:
+    """Keeps a trial's mean and interval, and its cell on a map."""
+    kept(ax).series.append(Series(name, INK, "point", 0.0, *level))
+    kept(ax).cells.append(cell)
+
+
 def data_of(canvas: Figure) -> str:
     """Returns a figure as JSON that no page takes for markup.
 
-    It is "" where an Axes of the figure, other than a colour bar, kept nothing.
+    It is "" where an Axes, other than a colour bar, kept nothing. Cells of
+    a map have their places in the figure as it was last drawn.
     """
     axes = [ax for ax in canvas.axes if ax.get_label() != COLOR_BAR]
     if not axes or not all(kept(ax).series for ax in axes):
         return ""
-    first = kept(axes[0])
     every = [one for ax in axes for one in kept(ax).series]
-    pages = _Pages({one.name.group: one.color for one in reversed(every)})
-    panels = [pages.panel(ax) for ax in axes]
+    colors = {one.name.group: one.color for one in reversed(every)}
+    groups = [*reversed(colors)]
+    if all(map(NUMBER.fullmatch, groups)):
+        groups.sort(key=float)
+    xs: dict[str, list[float | None]] = {}  # places are written once
     whole = {
-        "title": numbers.visible(first.title),
-        "center": first.center,
-        "groups": [[numbers.visible(name), c] for name, c in pages.groups.items()],
-        "xs": [*pages.xs.values()],
-        "panels": panels,
+        "title": numbers.visible(kept(axes[0]).title),
+        "center": kept(axes[0]).center,
+        "image": bool(kept(axes[0]).cells),
+        "groups": [[numbers.visible(name), colors[name]] for name in groups],
+        "panels": [_panel(ax, groups, xs) for ax in axes],
+        "xs": [*xs.values()],
     }
-    text = json.dumps(whole, separators=(",", ":"))
+    text = json.dumps(whole, separators=(",", ":"), allow_nan=False)
     return text.replace("<", r"\u003c")
 
 
-class _Pages:
-    """Panels in the making; groups and places are written once for all of them."""
-
-    def __init__(self, groups: dict[str, str]) -> None:
-        """Orders groups, ``{name: colour}``, by number, or last one first."""
-        names = [*reversed(groups)]
-        if all(map(NUMBER.fullmatch, names)):
-            names.sort(key=float)
-        self.groups = {name: groups[name] for name in names}
-        self.xs: dict[str, list[float | None]] = {}
-
-    def panel(self, ax: Axes) -> dict[str, Any]:
-        of = kept(ax)
-        percent = any(scale["percent"] for scale in of.scales.values())
-        along, value = ("y", "x") if of.rows else ("x", "y")
-        axes = {
-            "along": _axis(ax, along, of.scales.get(along, {})),
-            "value": _axis(ax, value, of.scales.get(value, {})),
-        }
-        if of.ticks:
-            named = {place: numbers.visible(t) for place, t in of.ticks.items()}
-            axes["along"]["ticks"] = [*map(list, named.items())]
-        found = {
-            "title": numbers.visible(ax.get_title(loc="left").replace(r"\$", "$")),
-            "rows": of.rows,
-            **axes,
-            "chances": of.chances,
-            "shares": [*map(list, of.shares)],
-            "series": [self._series(one, percent) for one in of.series],
-        }
-        return {key: item for key, item in found.items() if item}
-
-    def _series(self, one: Series, percent: bool) -> dict[str, Any]:
-        full, fate = map(numbers.visible, (one.name.full, one.name.fate))
-        x = np.atleast_1d(np.asarray(one.x, float))
-        stops = [*map(int, one.stopped)]
-        some = np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(int)
-        some = np.unique([*some, *stops])
-        places = _rounded(x[some])
-        self.xs.setdefault(repr(places), places)
-        rounded = _shares if percent else _rounded
-        mean = rounded(np.atleast_1d(one.mean)[some])
-        low, high = (rounded(np.atleast_1d(v)[some], 4) for v in (one.low, one.high))
-        known = any(v is not None for v in low)
-        whole = {
-            "name": full,
-            "group": [*self.groups].index(one.name.group),
-            "fate": fate,
-            "color": one.color,
-            "look": one.look,
-            "x": [*self.xs].index(repr(places)),
-            "mean": mean,
-            "low": low if known else [],
-            "high": high if known else [],
-            "n": one.name.n,
-            "seeds": [rounded(seed[some], 4) for seed in one.seeds],
-            "lost": [rounded(seed[some], 4) for seed in one.lost],
-            "stops": np.searchsorted(some, stops).tolist(),
-            "line": one.line,
-            "tint": one.line_color,
-            "ring": one.ring,
-        }
-        return {key: item for key, item in whole.items() if item not in ("", [])}
+def _panel(ax: Axes, groups: list[str], xs: dict[str, Any]) -> dict[str, Any]:
+    of = kept(ax)
+    percent = any(scale["percent"] for scale in of.scales.values())
+    series = [_series(one, percent, groups, xs) for one in of.series]
+    for one, cell in zip(series, of.cells):
+        dots = ax.transData.transform(cell)
+        right, up = ax.figure.transFigure.inverted().transform(dots)
+        one["at"] = [round(float(right), 4), round(float(1 - up), 4)]
+    along = _axis(ax, "y" if of.rows else "x")
+    along["ticks"] = [[place, numbers.visible(t)] for place, t in of.ticks.items()]
+    found = {
+        "title": _text(ax.get_title(loc="left")),
+        "rows": of.rows,
+        "along": _filled(along),
+        "value": _axis(ax, "x" if of.rows else "y"),
+        "chances": of.chances,
+        "shares": of.shares,
+        "series": series,
+    }
+    return _filled(found)
 
 
-def _axis(ax: Axes, side: str, scale: dict[str, Any]) -> dict[str, Any]:
-    ends, log = (
-        (ax.get_xlim(), ax.get_xscale())
-        if side == "x"
-        else (
-            ax.get_ylim(),
-            ax.get_yscale(),
-        )
-    )
-    label = (ax.get_xlabel if side == "x" else ax.get_ylabel)().replace(r"\$", "$")
-    scale = scale or {"scale": "log" if log == "log" else "linear"}
-    named = numbers.visible(SCALE_WORDS.sub("", label))
-    return {"label": named, "ends": _rounded(np.array(ends), 7), **scale}
+def _series(
+    one: Series, percent: bool, groups: list[str], xs: dict[str, Any]
+) -> dict[str, Any]:
+    x = np.atleast_1d(np.asarray(one.x, float))
+    stops = [*map(int, one.stopped)]
+    evenly = np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(int)
+    some = np.unique([*evenly, *stops])
+    places = _rounded(x[some])
+    xs.setdefault(repr(places), places)
+
+    def shown(values: npt.ArrayLike, digits: int = 4) -> list[float | None]:
+        rounded = _rounded(np.atleast_1d(values)[some], digits, percent)
+        return rounded if any(v is not None for v in rounded) else []
+
+    whole = {
+        "name": numbers.visible(one.name.full),
+        "group": groups.index(one.name.group),
+        "fate": numbers.visible(one.name.fate),
+        "color": one.color,
+        "look": one.look,
+        "x": [*xs].index(repr(places)),
+        "mean": shown(one.mean, DIGITS) or [None] * len(places),
+        "low": shown(one.low),
+        "high": shown(one.high),
+        "n": one.name.n,
+        "seeds": [*map(shown, one.seeds)],
+        "lost": [*map(shown, one.lost)],
+        "stops": np.searchsorted(some, stops).tolist(),
+        "line": one.line,
+        "tint": one.line_color,
+        "ring": one.ring,
+    }
+    return _filled(whole)
 
 
-def _shares(values: np.ndarray, digits: int = 4) -> list[float | None]:
-    """Returns shares with four decimals, or five close to 1."""
-    return [
-        None if math.isnan(v) else round(v, 5 if v > FINE else digits)
-        for v in values.tolist()
-    ]
+def _filled(found: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out what is empty; 0 stays."""
+    return {key: item for key, item in found.items() if item not in ("", [])}
 
 
-def _rounded(values: np.ndarray, digits: int = DIGITS) -> list[float | None]:
-    """Returns numbers with so many digits; None for those that are not finite."""
-    finite = np.isfinite(values).tolist()
-    return [
-        float(f"{v:.{digits}g}") if known else None
-        for v, known in zip(values.tolist(), finite)
-    ]
+def _axis(ax: Axes, side: Literal["x", "y"]) -> dict[str, Any]:
+    axis = ax.xaxis if side == "x" else ax.yaxis
+    found = {
+        "label": SCALE_WORDS.sub("", _text(axis.get_label_text())),
+        "ends": _rounded(np.array(axis.get_view_interval()), 7),
+        "scale": "log" if axis.get_scale() == "log" else "linear",
+    }
+    return found | kept(ax).scales.get(side, {})
+
+
+def _text(written: str) -> str:
+    return numbers.visible(written.replace(r"\$", "$"))
+
+
+def _rounded(
+    values: np.ndarray, digits: int = DIGITS, share: bool = False
+) -> list[float | None]:
+    """Returns numbers with so many digits; None for those that are not finite.
+
+    A `share` has four decimals, or five close to 1.
+    """
+
+    def short(value: float) -> float:
+        decimals = 5 if value > FINE else 4
+        return round(value, decimals) if share else float(f"{value:.{digits}g}")
+
+    return [short(v) if math.isfinite(v) else None for v in values.tolist()]
