@@ -81,3 +81,25 @@ def test_numbers_are_listed_in_their_order():
     sweep = [{"optimizer.learning_rate": rate} for rate in rates]
     data = data_of("curves", synthetic.results(sweep=sweep, num_seeds=3))
     assert [name for name, _ in data["groups"]] == ["0.02", "0.3", "10"]
+
+
+@pytest.mark.parametrize(
+    ("count", "rows"), [(1, [1]), (2, [2]), (3, [2, 1]), (4, [2, 2])]
+)
+def test_panels_leave_no_quarter_empty(count, rows):
+    sweep = [
+        {"model.activation": name, "optimizer.learning_rate": rate}
+        for name in drawn.ACTIVATIONS[:count]
+        for rate in (0.01, 0.1, 1.0)
+    ]
+    results = synthetic.results(sweep=sweep, num_seeds=3, num_evaluations=3)
+    sketch, *_ = catalog.PARTS["curves"].sketches(Findings(results))
+    sketch.canvas.draw_without_rendering()
+    boxes = [ax.get_position() for ax in sketch.canvas.axes]
+    tops = {round(box.y0, 2): [] for box in boxes}
+    for box in boxes:
+        tops[round(box.y0, 2)].append(box)
+    assert [len(row) for row in tops.values()] == rows
+    assert all(
+        max(b.x1 for b in row) > 0.8 - 0.25 * (count > 1) for row in tops.values()
+    )
