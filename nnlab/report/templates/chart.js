@@ -178,52 +178,48 @@
     return state;
   };
 
-  // Draws a panel into a box; returns for each value where it is.
-  const drawPanel = (into, panel, box, data, state) => {
+  // Where a panel's axes lie in its box, which is what texts leave, and their rulers.
+  const frameOf = (panel, box, data, state) => {
     const { rows, along, value } = panel;
     const series = state.shown(panel);
-    const [alongScale, valueScale] = ["along", "value"].map((which) => state.scale(panel, which));
-    const valueEnds = state.ends(panel, "value");
-    const write = (x, y, text, more = {}, parent = into) =>
-      add(parent, "text", { x, y, fill: INK, "font-size": 12, ...more }, text);
-    const [middle, end] = ["middle", "end"].map((anchor) => ({ "text-anchor": anchor }));
-
-    // The frame is what texts leave.
+    const ends = state.ends(panel, "value");
+    const scale = state.scale(panel, "value");
     const isLine = (one) => one.look === "solid" || one.look === "across";
     const named = rows ? [] : series.filter(isLine).map((one) => [one, data.groups[one.group][0]]);
     const longest = LETTER * Math.max(0, ...named.map(([, text]) => text.length));
-    const fits = named.length && box.width > 330 && data.groups.length > 1 && named.length < 13 && longest < 0.3 * box.width;
+    const some = named.length > 0 && named.length < 13 && data.groups.length > 1;
+    const fits = some && box.width > 330 && longest < 0.3 * box.width;
     const kinds = [...new Set(panel.shares.map(([, , row]) => row))];
-    const swept = along.ticks ?? [];
-    const ticks = ticksOf(valueScale, valueEnds, rows ? box.width / 110 : box.height / 40);
+    const ticks = ticksOf(scale, ends, rows ? box.width / 110 : box.height / 40);
     const levels = ticks.filter((tick) => !value.percent || (tick >= 0 && tick <= 1));
-    const letters = (rows ? swept.map(([, text]) => text) : levels.map((tick) => textOf(value, tick)));
+    const letters = rows ? along.ticks.map(([, text]) => text) : levels.map((tick) => textOf(value, tick));
     const room = Math.min(LETTER * Math.max(...letters.map((text) => text.length)), 0.4 * box.width);
-    const left = box.x + room + 13;
-    const beyond = series.some((one) => one.look === "point" && known(one.mean[0]) && one.mean[0] < valueEnds[0]);
-    const aside = rows ? (kinds.length ? 62 : 10) : fits ? longest + 22 : beyond ? 52 : 10;
-    const right = box.x + box.width - aside;
+    const isBelow = (one) => one.look === "point" && known(one.mean[0]) && one.mean[0] < ends[0];
+    const aside = rows ? (kinds.length ? 62 : 10) : fits ? longest + 22 : series.some(isBelow) ? 52 : 10;
+    const [left, right] = [box.x + room + 13, box.x + box.width - aside];
     const top = box.y + (panel.title ? 16 : 0) + (rows ? 12 : 26);
     const bottom = box.y + box.height - 38;
     const foot = rows || !kinds.length ? bottom : bottom - LOST * kinds.length - 16;
-    const put = ruler(alongScale, state.ends(panel, "along"), rows ? bottom : left, rows ? top : right);
-    const rise = ruler(valueScale, valueEnds, rows ? left : foot, rows ? right : top, value.top);
+    const alongEnds = state.ends(panel, "along");
+    const put = ruler(state.scale(panel, "along"), alongEnds, rows ? bottom : left, rows ? top : right);
+    const rise = ruler(scale, ends, rows ? left : foot, rows ? right : top, value.top);
     const at = (place, level) => (rows ? [rise(level), put(place)] : [put(place), rise(level)]);
+    const names = fits ? named : [];
+    return { left, right, top, bottom, foot, room, put, rise, at, levels, kinds, names, ends, series, panel };
+  };
 
-    // Axes and their texts.
-    const line = (x1, y1, x2, y2, stroke, parent = into, more = {}) =>
-      add(parent, "line", { x1, y1, x2, y2, stroke, ...more });
-    const across = (level, ...look) => {
-      const p = rise(level);
-      return rows ? line(p, top, p, bottom, ...look) : line(left, p, right, p, ...look);
-    };
+  const drawAxes = (panel, box, state, frame, { write, line, across }) => {
+    const { left, right, top, bottom, room, put, rise, ends } = frame;
+    const { rows, along, value } = panel;
+    const [alongScale, valueScale] = ["along", "value"].map((which) => state.scale(panel, which));
+    const [middle, end] = ["middle", "end"].map((anchor) => ({ "text-anchor": anchor }));
     const label = state.label(panel, "value") + SUFFIX[valueScale];
     if (panel.title) write(box.x, box.y + 13, lines(panel.title, box.width / 8)[0], { "font-weight": 600 });
     if (!rows && box.first) write(box.x, top - 11, label, { fill: MUTED });
     // The highest place of an error's log scale stands for 100 %.
-    const highest = valueScale === "error" && valueEnds[1] >= value.top ? [value.top] : [];
+    const highest = valueScale === "error" && ends[1] >= value.top ? [value.top] : [];
     const clear = (tick) => highest.every((most) => Math.abs(rise(most) - rise(tick)) > (rows ? 40 : 14));
-    for (const tick of [...levels.filter(clear), ...highest]) {
+    for (const tick of [...frame.levels.filter(clear), ...highest]) {
       const text = highest.includes(tick) ? "100 %" : textOf(value, tick);
       across(tick, RULE);
       if (rows) write(rise(tick), bottom + 16, text, middle);
@@ -231,14 +227,14 @@
     }
     line(left, top, left, bottom, MUTED);
     line(left, bottom, right, bottom, MUTED);
-    for (const [place, text] of rows ? swept : []) {
+    for (const [place, text] of rows ? along.ticks : []) {
       const parts = lines(text, Math.floor(room / LETTER) + 1);
       parts.forEach((part, n) => write(left - 6, put(place) + 4 + 14 * (n - (parts.length - 1) / 2), part, end));
     }
     const count = Math.max((right - left) / 60, 2);
-    const marks = along.ticks ?? ticksOf(alongScale, state.ends(panel, "along"), count).map((tick) => [tick, numberText(tick)]);
+    const even = () => ticksOf(alongScale, state.ends(panel, "along"), count).map((tick) => [tick, numberText(tick)]);
     let free = -Infinity;
-    for (const [tick, text] of rows ? [] : [...marks].sort((a, b) => a[0] - b[0])) {
+    for (const [tick, text] of rows ? [] : [...(along.ticks ?? even())].sort((a, b) => a[0] - b[0])) {
       const [p, half] = [put(tick), (LETTER * text.length) / 2];
       if (p - half < free + 6 || p > right + 1) continue;
       free = p + half;
@@ -247,6 +243,22 @@
     }
     const words = rows ? label : state.label(panel, "along") + (along.ticks ? "" : SUFFIX[alongScale]);
     write((left + right) / 2, bottom + 33, words, { fill: MUTED, ...middle });
+  };
+
+  // Draws a panel into a box; returns for each value where it is.
+  const drawPanel = (into, panel, box, data, state) => {
+    const { rows } = panel;
+    const frame = frameOf(panel, box, data, state);
+    const { left, right, top, bottom, foot, rise, at, series } = frame;
+    const write = (x, y, text, more = {}, parent = into) =>
+      add(parent, "text", { x, y, fill: INK, "font-size": 12, ...more }, text);
+    const line = (x1, y1, x2, y2, stroke, parent = into, more = {}) =>
+      add(parent, "line", { x1, y1, x2, y2, stroke, ...more });
+    const across = (level, ...look) => {
+      const p = rise(level);
+      return rows ? line(p, top, p, bottom, ...look) : line(left, p, right, p, ...look);
+    };
+    drawAxes(panel, box, state, frame, { write, line, across });
 
     // What lies beyond the axes is cut off.
     const id = `clip-${(clips += 1)}`;
@@ -255,30 +267,30 @@
     for (const chance of panel.chances) {
       across(chance, MUTED, inner, { "stroke-dasharray": "1 3" });
       const [x, y] = rows ? [rise(chance) + 3, top + 9] : [right - 2, rise(chance) - 3];
-      write(x, y, "chance", { fill: MUTED, "font-size": 11, ...(rows ? {} : end) }, inner);
+      write(x, y, "chance", { fill: MUTED, "font-size": 11, "text-anchor": rows ? "start" : "end" }, inner);
     }
-    for (const some of Map.groupBy(series.filter((one) => one.line), (one) => one.line).values()) {
-      const points = some.filter((one) => known(one.mean[0])).sort((a, b) => a.x[0] - b.x[0]);
-      const d = path(points.map((one) => at(one.x[0], one.mean[0])));
-      add(inner, "path", { d, stroke: some[0].tint, "stroke-width": 1.5 });
+    for (const joined of new Set(series.map((one) => one.line).filter(Boolean))) {
+      const some = series.filter((one) => one.line === joined && known(one.mean[0]));
+      const points = some.sort((a, b) => a.x[0] - b.x[0]).map((one) => at(one.x[0], one.mean[0]));
+      add(inner, "path", { d: path(points), stroke: some[0]?.tint, "stroke-width": 1.5 });
     }
     const hits = [];
     const places = series.map((one) => at(one.x[0], one.mean[0]));
-    const below = {}; // how many names stand at the foot of a place
-    const frame = { below, left, right, top, foot, at, panel, write, names: { places, taken: [], right } };
+    // Names beside points, and how many stand at the foot of a place.
+    const beside = { ...frame, write, below: {}, names: { places, taken: [], right } };
     for (const one of series) {
       const draw = state.isCurve(one) ? drawCurve : one.look === "point" ? drawPoint : drawAcross;
-      for (const [n, x, y] of draw(add(inner, "g", { "data-group": one.group }), one, frame))
+      for (const [n, x, y] of draw(add(inner, "g", { "data-group": one.group }), one, beside))
         if (x >= left - 1 && x <= right + 1)
           hits.push({ one, n, panel, at, x, y: within(y, [top, rows ? bottom : foot]) });
     }
-    if (kinds.length) drawShares(into, panel, put, kinds, { left, right, bottom, foot, write });
+    if (frame.kinds.length) drawShares(into, frame, write);
 
     // Names at the ends of lines, where they have room.
-    const ends = fits ? named.map(([one]) => rise(one.mean.findLast(known) ?? valueEnds[0])) : [];
+    const ends = frame.names.map(([one]) => rise(one.mean.findLast(known) ?? frame.ends[0]));
     const inside = ends.map((y) => within(y, [top, foot]));
     spread(inside, 14, top, foot).forEach((y, n) => {
-      const [one, text] = named[n];
+      const [one, text] = frame.names[n];
       const arrow = ends[n] < top - 1 ? "\u2191 " : ends[n] > foot + 1 ? "\u2193 " : "";
       const group = add(into, "g", { "data-group": one.group });
       line(right + 1, inside[n], right + 12, y, one.color, group);
@@ -345,9 +357,10 @@
     add(into, "path", { d: path(points), ...stroke, ...dash });
     const there = points.map(([x, y], n) => [n, x, y]).filter(([, x, y]) => Number.isFinite(x + y));
     if (places.length < 3) for (const [, cx, cy] of there) add(into, "circle", { cx, cy, r: 3, fill: color });
-    for (const [n, stops] of Map.groupBy(one.stops, (stop) => stop)) {
+    for (const n of new Set(one.stops)) {
       const [x, y] = points[n];
-      const half = 3 + Math.min(stops.length, 8); // taller where several stopped
+      // Taller where several stopped.
+      const half = 3 + Math.min(one.stops.filter((stop) => stop === n).length, 8);
       add(into, "path", { d: path([[x, y - half], [x, y + half]]), stroke: INK });
     }
     for (const lost of one.lost) {
@@ -359,7 +372,7 @@
   };
 
   // Bars of the shares of networks that failed: above the sweep, or right of rows.
-  const drawShares = (into, panel, put, kinds, { left, right, bottom, foot, write }) => {
+  const drawShares = (into, { panel, put, kinds, left, right, bottom, foot }, write) => {
     const { rows, shares } = panel;
     const places = panel.along.ticks.map(([place]) => put(place)).sort((a, b) => a - b);
     const apart = places.slice(1).map((place, n) => place - places[n]);
@@ -554,6 +567,8 @@
     const beyond = panels.some(({ series, value: { ends: [low, high] } }) =>
       series.some((one) => one.mean.some((mean) => known(mean) && (mean < low || mean > high))));
     if (beyond && !image) toggle(`${side("value")}: all values`, () => state.all, () => (state.all = !state.all));
+
+    if (!switches.firstChild) switches.remove();
 
     const update = () => {
       for (const [made, isOn] of toggles) made.setAttribute("aria-pressed", isOn());
