@@ -188,7 +188,9 @@ def test_templates_trust_no_text():
         for path in (ROOT / "nnlab" / "report" / "templates").iterdir()
     }
     assert trusted == {
+        "copy.js": [],
         "notes.txt.j2": [],
+        "chart.js": [],
         "outcome.html.j2": [],
         "report.css.j2": [],
         "report.html.j2": [],
@@ -226,21 +228,22 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.attributes, self.texts = [], [], []
-        self.styles, self.scripts = [], []
+        self.styles, self.scripts, self.data = [], [], []
         self.within = ""
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.within = tag
+        # What has a type is no program.
+        self.within = "data" if ("type", "application/json") in attrs else tag
         self.attributes += [(tag, *pair) for pair in attrs]
 
     def handle_endtag(self, tag):
         self.within = ""
 
     def handle_data(self, data):
-        beside = {"style": self.styles, "script": self.scripts}
+        beside = {"style": self.styles, "script": self.scripts, "data": self.data}
         beside.get(self.within, self.texts).append(data)
 
     def handle_comment(self, data):
@@ -269,7 +272,10 @@ def check_policy(page):
     )
     directives = dict(part.split(maxsplit=1) for part in content.split(";"))
     sheet, script = "".join(page.styles), "".join(page.scripts)
-    assert script == (ROOT / "nnlab" / "report" / "templates" / "report.js").read_text()
+    templates = ROOT / "nnlab" / "report" / "templates"
+    own = ("report.js", "copy.js", *["chart.js"] * bool(page.data))
+    assert script == "".join((templates / name).read_text() for name in own)
+    assert not any("<" in text for text in page.data)
     digest, own = (
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         for text in (sheet, script)
@@ -283,7 +289,8 @@ def check_policy(page):
         "form-action": "'none'",
     }
     assert page.tags.index("meta") < page.tags.index("style")
-    assert page.tags.count("style") == page.tags.count("script") == 1
+    assert page.tags.count("style") == 1
+    assert page.tags.count("script") == 1 + len(page.data)
     assert not re.search(r"innerHTML|eval|Function|import|fetch|https?:", script)
     assert not re.search(r"@import|url\((?!#)|expression|javascript", sheet)
 

@@ -20,7 +20,7 @@ from nnlab.report import answer, trials
 from nnlab.report.answer import percentage
 from nnlab.report.costs import examples_per_second, own_facts, peak, total
 from nnlab.report.figures import catalog, several_runs
-from nnlab.report.figures.drawing import captions, style
+from nnlab.report.figures.drawing import captions, chart, style
 from nnlab.report.figures.drawing.levels import Level
 from nnlab.report.page import Content, filled, folder_of_figures, lay_out
 from nnlab.report.sections import (
@@ -248,7 +248,7 @@ def _curves(
     bands = captions.band_text([run.findings.results.study.bands for run in runs])
     (caption,) = notes("best_curves", what=what, scale=scale, seeds=seeds, bands=bands)
     alt = f"{what}. {_ends(runs, metric)}"
-    return catalog.Figure("curves", path.name, alt, caption)
+    return catalog.Figure("curves", path.name, alt, caption, chart.data_of(canvas))
 
 
 def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page of a report in a browser: it sorts, fits, prints, and reports no error."""
 
-import contextlib
 import html
 import itertools
 import re
@@ -10,6 +9,8 @@ import pytest
 import synthetic
 
 from nnlab import report
+from nnlab.report import copies
+from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
 from nnlab.words.numbers import NONE
 
@@ -65,23 +66,11 @@ def page_file(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium, page_file):
-    """Opens a page; at its end the console must be empty."""
-
-    @contextlib.contextmanager
-    def opened(width=1280, scheme="light", file=page_file, **options):
-        size = {"width": width, "height": 900}
-        context = chromium.new_context(viewport=size, color_scheme=scheme, **options)
-        with contextlib.closing(context):
-            page = context.new_page()
-            said = []
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.goto(file.as_uri())
-            yield page
-            assert not said
-
-    return opened
+def opened(browsed, page_file):
+    """Opens the page, or another file's; at its end the console must be empty."""
+    return lambda width=1280, scheme="light", file=page_file, **options: browsed(
+        file, width, scheme, **options
+    )
 
 
 def cells(page, table, column):
@@ -119,6 +108,44 @@ def test_a_click_on_a_header_sorts_and_the_third_one_restores(opened):
         assert page.locator("tr.marked th").inner_text() == marked
         headers.nth(1).get_by_role("button").click()
         assert page.locator("th[aria-sort]").count() == 1
+
+
+def test_a_table_is_copied_as_its_files_are_written(opened, tmp_path):
+    """With the clipboard, and without one, as in a frame of a notebook."""
+    evil = "=cmd|' /C calc'!A0 <b>&amp; \\x_1 [2] ^{~} 50 % $5$ # é −3"  # noqa: RUF001
+    sweep = [{"label": evil, RATE: 0.1}, {"label": "1. www.e.x https://e.x", RATE: 0.2}]
+    claim = Claim(
+        text="- *higher* | @all",
+        quantity=Quantity(metric="test_accuracy"),
+        left={RATE: 0.1},
+        right={RATE: 0.2},
+    )
+    options = {"sweep": sweep, "claims": [claim], "target": 0.9, "num_seeds": 3}
+    found = synthetic.results(**options, workdir=tmp_path)
+    file = report.write(found.workdir)
+    sections = report.content(Findings(found)).sections
+    tables = [table for section in sections for table in section.tables]
+    names = {"Markdown": "markdown", "LaTeX": "latex", "tabs": "tsv"}
+    allowed = ["clipboard-read", "clipboard-write"]
+    for permissions in (allowed, []):
+        with opened(file=file, permissions=permissions) as page:
+            if not permissions:
+                page.evaluate("() => { navigator.clipboard.writeText = undefined; }")
+            page.evaluate(
+                "() => document.addEventListener('copy', (event) => {"
+                "window.copied = document.getSelection().toString()"
+                "  || document.activeElement.value; })"
+            )
+            page.eval_on_selector_all("details", "all => all.map(d => d.open = true)")
+            bars = page.locator(".copy")
+            assert bars.count() == len(tables)
+            for place, table in enumerate(tables):
+                for name, form in names.items():
+                    bars.nth(place).get_by_text(name, exact=True).click()
+                    bars.nth(place).get_by_text("copied").wait_for()
+                    read = "navigator.clipboard.readText()"
+                    text = page.evaluate(read if permissions else "window.copied")
+                    assert text == copies.FORMATS[form].write(table)
 
 
 # Columns as they stand, and in ascending order.
@@ -202,6 +229,25 @@ def test_on_a_phone_figures_are_whole_and_their_letters_legible(opened):
         assert all(0 <= box["x"] <= 390 - box["width"] for box in boxes)
         assert min(page.eval_on_selector_all(".plot svg", LETTERS)) > 6
         assert not page.eval_on_selector_all(".few", WIDER)  # claims
+
+
+def test_on_a_phone_a_wide_table_folds_and_a_tap_shows_a_whole_row(opened):
+    with opened(390, has_touch=True) as page:
+        section = page.locator("section:has(> #comparison)")
+        table = section.locator("table").first
+        names = table.locator("thead th").all_inner_texts()
+        assert not page.eval_on_selector_all(".table:not(details *)", WIDER)
+        row = table.locator("tbody tr").nth(1)
+        hidden = [cell for cell in row.locator("td").all() if not cell.is_visible()]
+        assert len(hidden) == len(names) - 3 > 0
+        row.get_by_role("button").tap()
+        rest = table.locator(".rest").inner_text().splitlines()
+        assert rest == [
+            f"{name}: {cell.text_content()}" for name, cell in zip(names[3:], hidden)
+        ]
+        table.locator("thead button").first.tap()  # sorted rows are folded again
+        assert table.locator(".rest").count() == 0
+        assert table.locator("tbody tr").count() == len(RATES)
 
 
 def test_no_table_runs_out_of_a_page(opened):

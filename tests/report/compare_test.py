@@ -261,7 +261,7 @@ def test_texts_of_users_are_escaped(tmp_path):
     b = make(tmp_path / "`b` | *b*", sweep=[{RATE: 1.0, "label": evil}, {RATE: 2.0}])
     page = compare.write(compare.load([a, b]), tmp_path / "both")
     text = page.read_text()
-    assert text.count("<script") == 1
+    assert text.count("<script") == 1 + text.count('<script type="application/json">')
     assert "<img" not in text
     markdown = (page.parent / "report.md").read_text()
     assert "<script" not in markdown

@@ -5,6 +5,7 @@ import base64
 import dataclasses
 import hashlib
 import html.parser
+import json
 import pathlib
 import re
 import subprocess
@@ -25,7 +26,10 @@ from nnlab.results.pictures import FILE, Seen, choose, encode
 from nnlab.statistics.findings import Findings
 from nnlab.study.claims import higher, slower
 
-SCRIPT = pathlib.Path(report.__file__).parent / "templates" / "report.js"
+TEMPLATES = pathlib.Path(report.__file__).parent / "templates"
+NAMES = ("report.js", "copy.js", "chart.js")
+SCRIPTS = [(TEMPLATES / name).read_text() for name in NAMES]
+DATA = '<script type="application/json">'
 FEW = ("curves", "final")
 SMALL = {"num_trials": 2, "num_seeds": 3, "num_evaluations": 3}
 GRID = [{"model.hidden": (h,), RATE: r} for h in (8, 16) for r in (0.1, 1.0)]
@@ -45,20 +49,22 @@ class _Page(html.parser.HTMLParser):
         self.tags, self.ids, self.links, self.text = set(), [], [], []
         self.names = []
         self.feed(text)
-        # The page has one script of its own, named by its policy.
+        # The page has one script of its own, named by its policy, and figures' data.
         (own,) = re.findall(r"<script>(.*?)</script>", text, flags=re.S)
-        assert own == SCRIPT.read_text()
+        self.data = [*map(json.loads, re.findall(f"{DATA}(.*?)</script>", text))]
+        assert own == "".join(SCRIPTS[: 3 if self.data else 2])
         digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
         assert f"script-src 'sha256-{digest}';" in text
         assert "default-src 'none'" in text
         assert "img-src data:;" in text
-        assert text.count("<script") == 1
+        assert text.count("<script") == 1 + len(self.data)
         self.tags.remove("script")
         assert len(self.ids) == len(set(self.ids))
         targets = {f"#{name}" for name in self.ids}
         self.others = set(self.links) - targets
         assert all(link.startswith("data:image/png;base64,") for link in self.others)
-        assert set(re.findall(r"url\((#[^)]*)\)", text)) <= targets
+        page = text.replace(own, "")
+        assert set(re.findall(r"url\((#[^)]*)\)", page)) <= targets
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
@@ -192,7 +198,7 @@ def test_claims_come_with_verdict_effect_and_n():
     points = 100 * (values[1, :, -1] - values[0, :, -1]).mean()
     assert rows[0]["difference, or ratio x"].startswith(f"+{points:.2f} points")
     assert (rows[0]["n"], rows[0]["p (adjusted)"]) == ("8", "< 0.001")
-    assert rows[1]["left"] == "0.7: 70 (100 %)"
+    assert rows[1]["left"] == "learning rate 0.7: 70 (100 %)"
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import numpy as np
 from nnlab.report.figures.drawing import captions, curves, points, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.levels import Level, levels_of
+from nnlab.report.figures.drawing.paper import tall
 from nnlab.report.trials import Sweep, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
@@ -52,9 +53,9 @@ def height_of(results: Results, row: float = 0.0) -> float:
     """
     sweep = sweep_of(results)
     if sweep.scale != "categories" and not (row > 0 and any(sweep.groups)):
-        return 3.6
-    names = (trial_name(results, t.index) for t in results.trials)
-    lines = max(scales.row_text(name).count("\n") + 1 for name in names)
+        return tall(3.6)
+    names = [trial_name(results, t.index) for t in results.trials]
+    lines = max(text.count("\n") + 1 for text in scales.row_texts(names))
     each = max(row or 0.32, scales.ROW_LINE * lines + 0.08)
     return min(1.2 + each * len(results.trials), 12.0 if row else 9.0)
 
@@ -68,11 +69,12 @@ def target(findings: Findings) -> Sketch:
     need(target > 0, "no trial is best, or it reaches no round accuracy")
     metric = "validation_accuracy"
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
-    epochs, medians, missed = {}, {}, {}
+    epochs, medians, missed, counts = {}, {}, {}, {}
     for trial in (t for t in findings.networks if t in findings.ran):
         time = findings.steps_to_target(trial, target)
         steps = findings.reduced(trial, quantity)
         per_epoch = results.program(trial)["steps_per_epoch"]
+        counts[trial] = time.n
         epochs[trial] = steps[np.isfinite(steps)] / per_epoch
         missed[trial] = 1 - time.reached_share if time.n else 0.0
         if np.isfinite(time.median_epochs):
@@ -81,7 +83,9 @@ def target(findings: Findings) -> Sketch:
     goal = f"{100 * target:g} % validation accuracy"
     sweep, shares = _without_baselines(findings), {"not reached": missed}
     canvas = style.canvas(height_of(results))
-    shown = points.Against(sweep, epochs, medians, shares)
+    shown = points.Against(
+        sweep, epochs, medians, shares, center="median", counts=counts
+    )
     shown.draw(canvas.add_subplot(), findings, f"epochs to {goal}", scale)
     what = f"Epochs to {goal} against {sweep.name or 'trial'}"
     said = (

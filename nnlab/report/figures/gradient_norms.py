@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nnlab.report.figures.drawing import captions, curves, labels, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.drawing.paper import side_by_side
 from nnlab.report.trials import trial_name
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import band
@@ -86,13 +87,15 @@ def gradients(findings: Findings) -> Sketch:
     drawn = _positive([one.means[[*one.colors]] for one in shown])
     longest = max(shown, key=lambda one: one.epochs[-1])
     time = {longest.trial: next(iter(longest.curves.values()))}
-    canvas = style.canvas(0.8 + 2.5 * len(shown), style.PAGE)
-    panels = canvas.subplots(len(shown), 2, squeeze=False)
+    columns = side_by_side(2)
+    rows = 2 // columns * len(shown)
+    canvas = style.canvas(0.8 + 2.5 * rows, style.PAGE)
+    panels = canvas.subplots(rows, columns, squeeze=False).reshape(-1, 2)
     for one, (left, right) in zip(shown, panels):
         scales.set_scale(right, "y", scales.LOG, drawn)
         for ax in (left, right):
             curves.set_time_axis(ax, findings, time)
-            if one is not shown[-1]:
+            if ax not in panels.flat[-columns:]:
                 ax.set_xlabel("")
         _draw_map(left, one, _norm(ends))
         _draw_lines(right, one)
@@ -123,7 +126,8 @@ def collect(findings: Findings) -> list[Norms]:
         pairs = zip(ends, ("best: ", "worst: "))
         named = {t: name for t, name in pairs if t is not None}
         named = named or dict.fromkeys(measured[:MOST_TRIALS], "")
-    return [_norms(findings, trial, name) for trial, name in named.items()]
+    titles = [f"{name}{trial_name(findings.results, t)}" for t, name in named.items()]
+    return list(map(_norms, [findings] * len(named), named, labels.apart(titles, 44)))
 
 
 def _layers(findings: Findings, trial: int) -> list[str]:
@@ -137,7 +141,7 @@ def _layers(findings: Findings, trial: int) -> list[str]:
     ]
 
 
-def _norms(findings: Findings, trial: int, name: str) -> Norms:
+def _norms(findings: Findings, trial: int, title: str) -> Norms:
     found = {}
     for layer in _layers(findings, trial):
         curve = curves.curve_of(findings, trial, PREFIX + layer)
@@ -146,8 +150,7 @@ def _norms(findings: Findings, trial: int, name: str) -> Norms:
             mean, low, high = band(curve.lost, findings.results.study.bands)
             curve = curve._replace(mean=mean, low=low, high=high)
         found[layer] = curve
-    called = labels.plain(f"{name}{trial_name(findings.results, trial)}", 44)
-    return Norms(trial, f"{called} {labels.fate_of(findings, trial)}".strip(), found)
+    return Norms(trial, f"{title} {labels.fate_of(findings, trial)}".strip(), found)
 
 
 def _positive(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -189,7 +192,7 @@ def _draw_map(ax: Axes, norms: Norms, norm: LogNorm) -> None:
         last = places[-1]
         ticks = MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(0, last)
         places = [*(int(t) for t in ticks if 0 <= t <= 0.94 * last), last]
-    ax.set_yticks(places, [labels.plain(names[place], 14) for place in places])
+    ax.set_yticks(places, labels.apart([names[place] for place in places], 14))
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(color=style.MUTED, labelcolor=style.INK, length=3)
     ax.spines[:].set_visible(False)
@@ -236,7 +239,8 @@ def _draw_lines(ax: Axes, norms: Norms) -> None:
             ax.plot(x, foot, marker="v", markersize=3, color=color, clip_on=False)
         mean, low, high = (np.where(zero, np.nan, a) for a in curve[2:5])
         above = curve._replace(mean=mean, low=np.maximum(low, foot), high=high)
-        curves.draw_curve(ax, above, color, scales.LOG, ends=False)
+        name = labels.Name(norms.names[place], norms.names[place])
+        curves.draw_curve(ax, above, color, scales.LOG, name, ends=False)
         known = np.flatnonzero(np.isfinite(mean))
         at = known[-1] if known.size else len(mean) - 1
         end = float(curve.x[at]), max(float(curve.mean[at]), foot)

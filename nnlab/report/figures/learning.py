@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from nnlab.report.figures.drawing import captions, labels, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.curves import Along, Curves
+from nnlab.report.figures.drawing.paper import side_by_side, tall
 from nnlab.report.trials import baselines, sweep_of
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
@@ -123,17 +124,19 @@ def _panels(curves: Curves) -> Canvas:
         and np.isfinite(results.curve(t, curves.metric).values).any()
     ]
     settings = list(dict.fromkeys(shown)) or [""]
-    columns = min(len(settings), 2)  # of three a phone would show no letter
-    rows = math.ceil(len(settings) / columns)
-    size = (3.6, style.PHONE) if columns == 1 else (2.8 * rows, style.PAGE)
+    count = len(settings)
+    columns = side_by_side(count)
+    rows = math.ceil(count / columns)
+    size = (tall(3.6), style.PHONE) if count == 1 else (2.8 * rows, style.PAGE)
     canvas = style.canvas(*size)
-    for number, setting in enumerate(settings):
-        ax = canvas.add_subplot(rows, columns, number + 1)
+    titles = labels.apart(settings)
+    for number, (setting, title) in enumerate(zip(settings, titles)):
+        ax = style.panel(canvas, number, count)
         panel = [t for t, g in enumerate(groups) if g == setting or t in beside]
         curves.draw(ax, panel)
-        ax.set_title(labels.plain(setting), fontsize=9, loc="left")
+        ax.set_title(title, fontsize=9, loc="left")
         if number % columns:
             ax.set_ylabel("")
-        if number < len(settings) - columns:
+        if number < columns * (rows - 1):
             ax.set_xlabel("")
     return canvas

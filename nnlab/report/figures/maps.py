@@ -6,7 +6,7 @@ A cell shows a value by its colour and as a number, and how its networks ended.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -17,12 +17,11 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 
 from nnlab.report import trials as swept
-from nnlab.report.figures.drawing import captions, labels, scales, style
+from nnlab.report.figures.drawing import captions, chart, labels, levels, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.results import DIVERGED, Results
 from nnlab.statistics.findings import Findings
 from nnlab.words import settings
-from nnlab.words.settings import value_text as _text
 
 NO_GRID = "the trials are no grid of two hyperparameters"
 # Both are perceptually uniform.
@@ -68,15 +67,23 @@ def grid_of(findings: Findings) -> Grid:
     need(len(paths) == 2, NO_GRID)
     values = {p: [swept.value_of(results, t, p) for t in trials] for p in paths}
     numeric = {p: all(map(settings.is_number, column)) for p, column in values.items()}
-    texts = {
-        path: tuple(dict.fromkeys(map(_text, sorted(some) if numeric[path] else some)))
-        for path, some in values.items()
-    }
+    named = {path: _texts(some) for path, some in values.items()}
+    texts = {}
+    for path, names in named.items():
+        pairs = zip(values[path], names)
+        ordered = sorted(pairs) if numeric[path] else pairs
+        texts[path] = tuple(dict.fromkeys(text for _, text in ordered))
     x, y = sorted(paths, key=lambda p: (not numeric[p], -len(texts[p])))
     need(2 * len(trials) >= len(texts[x]) * len(texts[y]), NO_GRID)
-    column, row = ([texts[p].index(_text(v)) for v in values[p]] for p in (x, y))
+    column, row = ([*map(texts[p].index, named[p])] for p in (x, y))
     cells = dict(zip(zip(column, row), trials))
     return Grid(x, y, texts[x], texts[y], numeric[y], cells)
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    """Returns values as texts beside the name of their axis: "0.1", "on"."""
+    flags = [v for v in values if isinstance(v, bool)]
+    return [("off", "on")[v] for v in flags] or settings.value_texts(values)
 
 
 def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
@@ -88,9 +95,8 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
     grid = grid_of(findings)
     canvas = grid.canvas()
     ax = canvas.add_subplot()
-    finals = {t: findings.final(t, metric) for t in grid.cells.values()}
-    finals = {t: values[np.isfinite(values)] for t, values in finals.items()}
-    means = {t: float(values.mean()) for t, values in finals.items() if values.size}
+    found = levels.levels_of(findings, grid.cells.values(), metric)
+    means = {trial: level.mean for trial, level in found.items()}
     learnt = [m for t, m in means.items() if not _all_lost(findings, t)]
     shown = np.array(learnt or [*means.values()] or [0.0, 1.0])
     scale = scales.scale_of(findings.results, metric, shown if means else np.empty(0))
@@ -98,7 +104,7 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
     low, high = (float(v) for v in scale.forward(ends))
     norm = Normalize(low, high if high > low else low + 1e-9, clip=True)
     cells: Cells = {}
-    for trial in (t for t in finals if t in findings.ran):
+    for trial in (t for t in grid.cells.values() if t in findings.ran):
         if trial in means:
             mean = means[trial]
             number = f"{100 * mean:.1f}" if scale.percent else f"{mean:.3g}"
@@ -109,7 +115,12 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
             cut = ["unfinished"] if epochs is None else ["dropped", f"epoch {epochs:g}"]
             cells[trial] = _fates(findings, trial) or cut, style.RULE
     _draw_cells(ax, grid, cells)
+
+    chart.keep_map(ax, settings.words(metric), scale.percent)
     for place, trial in grid.cells.items():
+        if trial in found:
+            name = labels.called(findings, trial, "")
+            chart.keep_cell(ax, place, name, found[trial])
         if trial == findings.best or trial in findings.as_good:
             ink = style.INK if trial == findings.best else style.AS_GOOD
             for color, width in (("white", 4.0), (ink, 2.0)):
@@ -226,10 +237,10 @@ def _draw_cells(ax: Axes, grid: Grid, cells: Cells) -> None:
     ax.set_xlim(-0.5, columns - 0.5)
     ends = (-0.5, rows - 0.5)
     ax.set_ylim(ends if grid.ascending else ends[::-1])
-    ax.set_xticks(range(columns), [labels.plain(t) for t in grid.columns])
+    ax.set_xticks(range(columns), labels.apart(grid.columns))
     if 5.4 * max(map(len, grid.columns)) > width:
         ax.tick_params(axis="x", labelrotation=90)
-    ax.set_yticks(range(rows), [labels.wrapped(t, 20) for t in grid.rows])
+    ax.set_yticks(range(rows), labels.wrapped(grid.rows, 20))
     ax.set_xlabel(labels.plain(settings.words(grid.x)))
     ax.set_ylabel(labels.plain(settings.words(grid.y)))
     ax.spines[:].set_visible(False)

@@ -51,11 +51,13 @@ def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> None:
     view = scales.view_of(scale, core, ends)
     scales.set_metric_axis(ax, scale, metric, view, chances)
     lines.set_time_scale(ax, curves.values(), "epochs")
-    tints = colors(len(runs))
+    tints, few = colors(len(runs)), len(runs) <= 4
+    called = (labels.called(run.findings, run.trial, run.name) for run in runs)
+    names = [name._replace(full=name.group) for name in called]
     for place, curve in curves.items():
-        lines.draw_curve(ax, curve, tints[place], scale, thin=len(runs) <= 4)
+        lines.draw_curve(ax, curve, tints[place], scale, names[place], thin=few)
     for place, level in across.items():
-        levels.draw_level(ax, level, tints[place], scale)
+        levels.draw_level(ax, level, tints[place], scale, names[place])
     style.dress(ax)
     labelled = []
     for place, run in enumerate(runs):

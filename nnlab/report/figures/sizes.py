@@ -21,7 +21,8 @@ from nnlab.report.figures.drawing.levels import (
     levels_of,
     note_levels,
 )
-from nnlab.report.figures.drawing.points import draw_points
+from nnlab.report.figures.drawing.paper import side_by_side
+from nnlab.report.figures.drawing.points import Place, draw_points
 from nnlab.report.figures.drawing.scales import Scale
 from nnlab.report.figures.learning import SECONDS
 from nnlab.report.trials import Sweep, baselines, trial_name
@@ -33,6 +34,7 @@ ALONG: tuple[Along, ...] = ("depth", "width", "parameters", "seconds")
 OTHER: dict[Along, Along] = {"depth": "width", "width": "depth"}
 LABEL_SIZE = 7.0  # points
 LETTER = 0.62 * LABEL_SIZE  # width of a letter, points
+NO_SEEDS = np.empty(0)  # have points here
 MARKER = 5.0  # half a marker with its ring, points
 # Where a point's name may stand, relative to the point or its interval's end; the best
 # places first.
@@ -68,15 +70,16 @@ def against_sizes(findings: Findings) -> Sketch:
     why = "fewer than two networks of a data set have a depth and one width"
     need(sum(size.depth is not None for size in compared) > 1, why)
     along = panels(compared)
-    rows = math.ceil(len(along) / 2)
+    columns = side_by_side(len(along))
+    rows = math.ceil(len(along) / columns)
     canvas = style.canvas(0.3 + 2.7 * rows, style.PAGE)
     notes = [SECONDS] if "seconds" in along else []
     for number, name in enumerate(along):
-        ax = canvas.add_subplot(rows, 2, number + 1)
+        ax = style.panel(canvas, number, len(along))
         draw(ax, findings, compared, name)
         if name not in OTHER and len(ax.texts) < len(costing(compared, name)):
             notes.append("Names without room are left out.")
-        if number % 2:
+        if number % columns:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
     what = f"Final test accuracy against {numbers.joined(along)}"
@@ -207,20 +210,24 @@ def _draw_lines(
     sweep = Sweep(along, tuple(values), texts, ("",) * len(values), spaced)
     scales.set_sweep_axis(ax, sweep)
     tints = _tints(sizes, OTHER[along])
+    marks = style.rings(findings)
     ax.plot([], [], linestyle="", label=OTHER[along])
     for value, line in drawn.items():
-        color = tints[value]
+        color, name = tints[value], f"{OTHER[along]} {value}"
         at = [getattr(size, along) for size in line]
         middle = [min(size.accuracy.mean, scale.ceiling) for size in line]
         ax.plot(at, middle, color=color, linewidth=1.2)
         for x, size in zip(at, line):
-            point = np.minimum(size.accuracy, scale.ceiling)
-            draw_points(ax, x, point, color, ring=style.rings(findings).get(size.trial))
+            place = Place(scale, x, line=name, line_color=color)
+            called = labels.called(findings, size.trial, name)._replace(full=size.name)
+            of, ring = (NO_SEEDS, size.accuracy, color, called), marks.get(size.trial)
+            draw_points(ax, place, *of, ring=ring)
         ax.plot([], [], color=color, marker="o", markersize=4, label=f"{value}")
     beside = baselines(findings.results)
     across = [size for size in sizes if size.trial in beside]
     for size in across:
-        draw_level(ax, size.accuracy, style.colors(findings)[size.trial], scale)
+        called = labels.called(findings, size.trial)
+        draw_level(ax, size.accuracy, style.colors(findings)[size.trial], scale, called)
     if across:
 
         def room(x: float) -> float:
@@ -255,8 +262,10 @@ def _draw_costs(
         color, marker = tints.get(size.depth, style.MUTED), "o"
         if size.trial in beside:
             color, marker = style.colors(findings)[size.trial], "D"
-        point, ring = np.minimum(size.accuracy, scale.ceiling), marks.get(size.trial)
-        draw_points(ax, x, point, color, ring=ring, marker=marker)
+        group = f"depth {size.depth}" if size.depth in tints else size.name
+        called = labels.called(findings, size.trial, group)._replace(full=size.name)
+        of = NO_SEEDS, size.accuracy, color, called
+        draw_points(ax, Place(scale, x), *of, ring=marks.get(size.trial), marker=marker)
     _name_points(ax, costs, drawn, scale)
 
 
@@ -296,8 +305,9 @@ def _name_points(
         "color": style.INK,
     }
     look |= {"ha": "center", "va": "center"}
+    names = labels.apart([size.name for size in sizes], 24)
     for number in np.argsort(costs, kind="stable"):
-        text = labels.plain(sizes[number].name, 24)
+        text = names[number]
         rooms = _rooms(text, places[number])
         free = [
             room

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 
 from nnlab.report.figures.drawing import captions, curves, labels, points, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.drawing.levels import Level
+from nnlab.report.figures.drawing.paper import side_by_side, tall
 from nnlab.report.figures.final import height_of
 from nnlab.report.figures.learning import learning
 from nnlab.report.trials import Sweep, sweep_of, trial_name
@@ -73,7 +75,7 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
     ran = [t for t in findings.ran if findings.alive(t).any()]
     measured = {(t, m): findings.final(t, m) for m in sets for t in ran}
     finals = {k: p[~np.isnan(p)] for k, p in measured.items() if np.isfinite(p).any()}
-    centers = {key: mean_interval(p) for key, p in finals.items()}
+    centers = {key: Level(*map(float, mean_interval(p))) for key, p in finals.items()}
     sweep = sweep_of(results)
     if rows := sweep.scale == "categories" or any(sweep.groups):
         names = tuple(trial_name(results, t) for t in range(len(results.trials)))
@@ -93,19 +95,20 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
     for number, metric in enumerate(sets):
         color = style.CATEGORIES[number % len(style.CATEGORIES)]
         marker = "osD^v"[number % 5]
+        name = words(metric).removesuffix("test accuracy").strip() or "normal"
         shift = 0.22 * (number - (len(sets) - 1) / 2) if rows else 0.0
         of_set = [t for t, m in finals if m == metric]
         of_set.sort(key=sweep.values.__getitem__)
         if not rows:
-            middle = [min(float(centers[t, metric][0]), scale.ceiling) for t in of_set]
+            middle = [min(centers[t, metric].mean, scale.ceiling) for t in of_set]
             at = [sweep.values[t] for t in of_set]
             ax.plot(at, middle, color=color, linewidth=1.2)
         for trial in of_set:
-            values = np.append(finals[trial, metric], centers[trial, metric])
-            values = np.minimum(values, scale.ceiling)
-            place = sweep.values[trial] + shift
-            points.draw_points(ax, place, values, color, rows=rows, marker=marker)
-        name = words(metric).removesuffix("test accuracy").strip() or "normal"
+            along = sweep.values[trial] + shift
+            place = points.Place(scale, along, rows, "" if rows else name, color)
+            called = labels.called(findings, trial, name)
+            of = finals[trial, metric], centers[trial, metric], color, called
+            points.draw_points(ax, place, *of, marker=marker)
         ax.plot([], [], color=color, marker=marker, markersize=5.5, label=name)
     scales.name_axes(ax, sweep, scales.axis_words("test_accuracy", scale))
     labels.legend_above(ax)
@@ -117,8 +120,10 @@ def severity(findings: Findings) -> Sketch:
     kinds = results.severity["transform"].to_pylist()
     shown = [s for s in SETS if s in kinds]
     need(shown, "no image was moved or rotated by more")
-    canvas = style.canvas(3.3 * len(shown))
-    for ax, name in zip(canvas.subplots(len(shown), squeeze=False)[:, 0], shown):
+    columns = side_by_side(len(shown), 1)
+    rows = len(shown) // columns
+    canvas = style.canvas(tall(3.3) * rows)
+    for ax, name in zip(canvas.subplots(rows, columns, squeeze=False).flat, shown):
         _draw_severity(ax, findings, name)
     what = f"Test accuracy against how far the images are {' and '.join(shown)}"
     caption = (
@@ -153,7 +158,8 @@ def _draw_severity(ax: Axes, findings: Findings, kind: str) -> None:
         tints = style.CATEGORIES[: len(tints)]  # all groups share the panel
     thin = len(drawn) <= curves.FEW_LINES
     for trial, curve in drawn.items():
-        curves.draw_curve(ax, curve, tints[trial], scale, thin=thin)
+        name = labels.called(findings, trial, trial_name(results, trial))
+        curves.draw_curve(ax, curve, tints[trial], scale, name, thin=thin)
     style.dress(ax)
     curves.name_lines(ax, findings, drawn, tints, {})
 

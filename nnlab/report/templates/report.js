@@ -1,6 +1,7 @@
 "use strict";
-// Tables are sorted by their headers, contents mark where the reader is, and what is
-// folded is printed. Without this script the page is whole, in the order of the tables.
+// Tables are sorted by their headers and folded on a phone, contents mark where the
+// reader is, and what is folded is printed. Without this script the page is whole, in the
+// order of the tables.
 {
   const NOTHING = new Set(["", "\u2013", "\u2014"]);
   // A number, and behind it nothing, its interval, its unit or a remark on it; in
@@ -57,6 +58,7 @@
       button.append(...header.childNodes);
       header.append(button);
       button.addEventListener("click", () => {
+        for (const open of body.querySelectorAll("[aria-expanded=true]")) open.click();
         const next = NEXT[header.getAttribute("aria-sort") ?? "none"];
         for (const other of headers) other.removeAttribute("aria-sort");
         if (next === "none") return body.append(...rows);
@@ -65,6 +67,33 @@
         body.append(...order(keysOf(rows, column), sign).map((place) => rows[place]));
       });
     });
+  }
+
+  // On a phone a wide table has its first columns; a row shows the others below it.
+  const KEPT = 3;
+  for (const table of document.querySelectorAll(".table:not(.few) > table")) {
+    const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    table.classList.add("folds");
+    for (const row of table.tBodies[0].rows) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.setAttribute("aria-label", `More of ${row.cells[0].textContent}`);
+      button.setAttribute("aria-expanded", false);
+      row.cells[0].prepend(button);
+      button.addEventListener("click", () => {
+        const isOpen = button.getAttribute("aria-expanded") === "true";
+        button.setAttribute("aria-expanded", !isOpen);
+        if (isOpen) return row.nextElementSibling.remove();
+        const rest = document.createElement("tr");
+        const cell = rest.insertCell();
+        rest.className = "rest";
+        cell.colSpan = KEPT;
+        for (const [n, name] of names.entries())
+          if (n >= KEPT)
+            cell.append(`${name}: ${row.cells[n].textContent}`, document.createElement("br"));
+        row.after(rest);
+      });
+    }
   }
 
   // What is wider than its box can be scrolled with the keyboard.

@@ -12,7 +12,15 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.ticker import MaxNLocator
 
 from nnlab.report.figures.drawing import scales, style
-from nnlab.report.figures.drawing.labels import End, fate_of, label_ends, plain
+from nnlab.report.figures.drawing.chart import Name, Series, kept
+from nnlab.report.figures.drawing.labels import (
+    End,
+    apart,
+    called,
+    fate_of,
+    label_ends,
+    plain,
+)
 from nnlab.report.figures.drawing.levels import (
     Level,
     draw_level,
@@ -178,13 +186,16 @@ class Curves:
         if self.dashed:
             error = "\n(error on log scale)" if scale.name == "error" else ""
             ax.set_ylabel(f"accuracy: test solid, training dashed{error}")
+        names = {trial: called(findings, trial) for trial in among}
         for trial in shown if self.dashed else ():
-            draw_curve(ax, self.dashed[trial], tints[trial], scale, "--", ends=False)
+            name = names[trial]._replace(full=f"{names[trial].full}, training")
+            of = self.dashed[trial], tints[trial], scale, name
+            draw_curve(ax, *of, "--", ends=False)
         thin = len(shown) <= FEW_LINES and not self.dashed
         for trial, curve in shown.items():
-            draw_curve(ax, curve, tints[trial], scale, thin=thin)
+            draw_curve(ax, curve, tints[trial], scale, names[trial], thin=thin)
         for trial, level in levels.items():
-            draw_level(ax, level, tints[trial], scale)
+            draw_level(ax, level, tints[trial], scale, names[trial])
         style.dress(ax)
         name_lines(ax, findings, shown, tints, levels)
 
@@ -280,6 +291,7 @@ def draw_curve(
     curve: Drawn,
     color: str,
     scale: Scale,
+    name: Name,
     line: str = "-",
     *,
     thin: bool = False,
@@ -290,19 +302,31 @@ def draw_curve(
     If `thin`, few seeds have lines of their own. If `ends`, marks show where networks
     stopped and where they diverged.
     """
+    thin = thin and 1 < len(curve.values) <= FEW_SEEDS
+    line = "--" if curve.running else line
+    series = Series(
+        name._replace(n=len(curve.values)),
+        color,
+        "solid" if line == "-" else "dashed",
+        *(curve.x, curve.mean, curve.low, curve.high),
+        seeds=curve.values if thin else curve.values[:0],
+        lost=curve.lost if ends else curve.lost[:0],
+        stopped=curve.stopped if ends else (),
+    )
+    kept(ax).series.append(series)
     # Step 0 has no place on a log axis.
     x = np.where(curve.x > 0, curve.x, np.nan) if ax.get_xscale() == "log" else curve.x
     shown = (np.minimum(a, scale.ceiling) for a in (curve.mean, curve.low, curve.high))
     mean, low, high = shown
-    if thin and 1 < len(curve.values) <= FEW_SEEDS:
+    if thin:
         for seed in np.minimum(curve.values, scale.ceiling):
             ax.plot(x, seed, color=color, linewidth=0.6, alpha=0.5)
     if x.size == 1 and np.isfinite(low).all():
         ax.vlines(x, low, high, color=color, linewidth=1.2, alpha=0.5)
     elif np.isfinite(low).any():
         ax.fill_between(x, low, high, color=color, alpha=0.14, linewidth=0)
-    look: style.Look = {"linewidth": 1.7 if line == "-" else 1.2, "zorder": 3}
-    look["linestyle"] = "--" if curve.running else line
+    width = 1.2 if line == "--" and not curve.running else 1.7
+    look: style.Look = {"linewidth": width, "linestyle": line, "zorder": 3}
     if x.size <= 2:
         bottom, top = ax.get_ylim()
         beyond = bool(((mean < bottom) | (mean > top)).any())
@@ -357,7 +381,9 @@ def name_lines(
     for trial, level in across.items():
         ends.append(End(tints[trial], right, level.mean, sweep.texts[trial]))
     named = any(item.get("label") for item in results.study.sweep)  # not by a number
-    label_ends(ax, ends, sweep.title if one_panel and (grouped or not named) else "")
+    title = sweep.title if one_panel and (grouped or not named) else ""
+    kept(ax).title = title
+    label_ends(ax, ends, title)
 
 
 def _color_bar(ax: Axes, findings: Findings, tints: Sequence[str]) -> None:
@@ -366,7 +392,7 @@ def _color_bar(ax: Axes, findings: Findings, tints: Sequence[str]) -> None:
     shades, texts = zip(*(named[value] for value in sorted(named)))
     step = 1 if sweep.scale == "categories" else math.ceil(len(shades) / 10)
     norm = BoundaryNorm(np.arange(len(shades) + 1) - 0.5, len(shades))
-    ticks = {float(n): plain(texts[n]) for n in range(0, len(shades), step)}
+    ticks = dict(zip(map(float, range(0, len(shades), step)), apart(texts[::step])))
     size = 6 if step == 1 and len(shades) > 16 else 8
     bar = norm, ListedColormap(list(shades))
     style.color_bar(ax, bar, ticks, plain(sweep.name), size)

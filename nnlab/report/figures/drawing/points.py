@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -15,7 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
 
 from nnlab.report.figures.drawing import scales
-from nnlab.report.figures.drawing.labels import End, label_ends, legend_above, plain
+from nnlab.report.figures.drawing.chart import Name, Series, Share, kept
+from nnlab.report.figures.drawing.labels import (
+    End,
+    apart,
+    called,
+    label_ends,
+    legend_above,
+)
 from nnlab.report.figures.drawing.levels import Level, draw_level
 from nnlab.report.figures.drawing.scales import Scale, name_axes, set_scale, view_of
 from nnlab.report.figures.drawing.style import CATEGORIES, MUTED, Look, colors, rings
@@ -34,6 +42,8 @@ class Against:
       centers: for each trial that has one: centre and interval, NaN for no interval.
       shares: for each kind of failure, each trial's share of networks, in [0, 1].
       core: values that must be in view; all where there is none.
+      center: what the centres are.
+      counts: networks that a centre is of; those that were trained to the end if none.
     """
 
     sweep: Sweep
@@ -41,6 +51,8 @@ class Against:
     centers: Mapping[int, Level]
     shares: Mapping[str, Mapping[int, float]]
     core: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    center: Literal["mean", "median"] = "mean"
+    counts: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> bool:
@@ -69,17 +81,21 @@ class Against:
         room = (0.14 if self.rows else 0.04 + 0.06 * len(groups)) if failing else 0.0
         reserve = room + 0.07 if room and not self.rows else room  # the strip's key
         set_scale(ax, "x" if self.rows else "y", scale, view, reserve)
-        for number, group in enumerate(groups):
+        kept(ax).center = self.center
+        kept(ax).title = "" if groups[1:] else self.sweep.title
+        for number, (group, short) in enumerate(zip(groups, apart(groups, 44))):
             only = len(groups) == 1
             line = MUTED if only else CATEGORIES[number % len(CATEGORIES)]
-            self._draw_line(ax, group, line, scale)
+            self._draw_line(ax, group, line, scale, short)
             for trial in (t for t in self.points if self.sweep.groups[t] == group):
-                center = self.centers.get(trial, (math.nan,) * 3)
-                values = np.append(self.points[trial], center)
-                values = np.minimum(values, scale.ceiling)
+                center = self.centers.get(trial, Level(math.nan, math.nan, math.nan))
                 tint, place = tints[trial] if only else line, self.sweep.values[trial]
-                ring = marks.get(trial)
-                draw_points(ax, place, values, tint, rows=self.rows, ring=ring)
+                joined = "" if self.rows else group or "all"
+                at = Place(scale, place, self.rows, joined, line)
+                name = called(findings, trial, None if only else group)
+                name = name._replace(n=self.counts.get(trial, name.n))
+                of = self.points[trial], center, tint, name
+                draw_points(ax, at, *of, ring=marks.get(trial))
         if not core.size:
             text = "no network has a value"
             ax.text(0.5, 0.55, text, transform=ax.transAxes, ha="center")
@@ -88,10 +104,10 @@ class Against:
         ends = []
         for trial in (t for t in self.centers if t not in self.placed):
             level, tint = self.centers[trial], tints[trial]
-            draw_level(ax, level, tint, scale)
+            draw_level(ax, level, tint, scale, called(findings, trial))
             remark = "(best)" if trial == best else ""
-            name = self.sweep.texts[trial]
-            ends.append(End(tint, ax.get_xlim()[1], level.mean, name, remark))
+            text = self.sweep.texts[trial]
+            ends.append(End(tint, ax.get_xlim()[1], level.mean, text, remark))
         label_ends(ax, ends)
         if len(groups) > 1:
             legend_above(ax)
@@ -103,20 +119,21 @@ class Against:
         low, _ = ax.get_xlim() if self.rows else ax.get_ylim()
         below = [t for t in self.placed if t in self.centers]
         below = [t for t in below if self.centers[t].mean < low]
-        edges = {self.sweep.places[n]: ("left", "right")[n] for n in (0, -1) if below}
         written: Counter[float] = Counter()
         for trial in below:
             place, arrow = self.sweep.values[trial], "←" if self.rows else "↓"
             at: Look = {"xy": (0.01, place), "xycoords": ax.get_yaxis_transform()}
             if not self.rows:
                 at = {"xy": (place, foot), "xycoords": ax.get_xaxis_transform()}
-                at["ha"] = edges.get(place, "center")
             text = f"{arrow} {scale.text(float(f'{self.centers[trial].mean:.3g}'))}"
-            up = 0, 2 + 9 * written[place]
+            # Right of the interval, whose upper end may be in view.
+            up = 4 * (not self.rows), 2 + 9 * written[place]
             ax.annotate(text, xytext=up, textcoords="offset points", **at, fontsize=8)
             written[place] += 1
 
-    def _draw_line(self, ax: Axes, group: str, color: str, scale: Scale) -> None:
+    def _draw_line(
+        self, ax: Axes, group: str, color: str, scale: Scale, name: str
+    ) -> None:
         """Joins the centres of a group; rows are not joined."""
         sweep = self.sweep
         members = [t for t in self.centers if sweep.groups[t] == group]
@@ -124,7 +141,7 @@ class Against:
         if members and not self.rows:
             middle = [min(self.centers[t].mean, scale.ceiling) for t in members]
             at = [sweep.values[t] for t in members]
-            ax.plot(at, middle, color=color, linewidth=1.2, label=plain(group, 44))
+            ax.plot(at, middle, color=color, linewidth=1.2, label=name)
 
 
 def failing_among(
@@ -146,18 +163,50 @@ def shares_lost(
     }
 
 
+class Place(NamedTuple):
+    """Where a trial's points are drawn.
+
+    Attributes:
+      scale: of the metric.
+      along: its place along the sweep.
+      rows: whether trials are rows.
+      line, line_color: of the line that joins it with other points; "" for none.
+    """
+
+    scale: Scale
+    along: float
+    rows: bool = False
+    line: str = ""
+    line_color: str = ""
+
+
 def draw_points(
     ax: Axes,
-    place: float,
+    at: Place,
     values: np.ndarray,
+    level: Level,
     color: str,
+    name: Name,
     *,
-    rows: bool = False,
     ring: Look | None = None,
     marker: str = "o",
 ) -> None:
-    """Draws one trial's networks; the last three values are centre and interval."""
-    *cloud, center, low, high = values
+    """Draws one trial's networks, and their centre with its interval."""
+    rows, place = at.rows, at.along
+    series = Series(
+        name,
+        color,
+        "point",
+        place,
+        *level,
+        seeds=values[:, None],
+        line=at.line,
+        line_color=at.line_color,
+        ring=ring["markeredgecolor"] if ring else "",
+    )
+    kept(ax).series.append(series)
+    cloud = np.minimum(values, at.scale.ceiling)
+    center, low, high = np.minimum(level, at.scale.ceiling)
     places = np.full(len(cloud), place)
     along, across = (cloud, places) if rows else (places, cloud)
     ax.scatter(along, across, s=9, color=color, alpha=0.35, linewidth=0, zorder=2.5)
@@ -197,6 +246,9 @@ def draw_strip(
             bar = strip.barh if rows else strip.bar
             bar(low[trial], height, width, filled[trial], **look)
             filled[trial] += height
+            row = sweep.groups[trial] if groups[1:] else ""
+            at = sweep.values[trial]
+            kept(ax).shares.append(Share(kind, FAILURES[kind], row, at, share))
     strip.set_facecolor("#f4f5f7")
     strip.spines[:].set_visible(False)
     strip.tick_params(length=0, labelsize=7, labelcolor=MUTED)
@@ -206,7 +258,7 @@ def draw_strip(
     else:
         middle = [len(groups) - 0.55 - n for n in range(len(groups))]
         strip.set(ylim=(0, len(groups)))
-        strip.set_yticks(middle, [plain(g, 14) for g in groups])
+        strip.set_yticks(middle, apart(groups, 14))
         strip.yaxis.tick_right()
     texts = {} if rows else {"share of networks:": MUTED}
     texts |= {f"■ {kind}": FAILURES[kind] for kind in shares}

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from nnlab.report.figures.drawing.labels import note, plain, wrapped
+from nnlab.report.figures.drawing import chart
+from nnlab.report.figures.drawing.labels import apart, note, plain, wrapped
 from nnlab.report.figures.drawing.style import MUTED, dress
 from nnlab.report.trials import Sweep
 from nnlab.results import Results
@@ -148,6 +149,11 @@ def set_scale(
     low, high = (float(v) for v in scale.forward([values.min(), values.max()]))
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
     ends = low - margin, high + margin
+    chart.kept(ax).scales[which] = {
+        "scale": scale.name,
+        "ends": [float(end) for end in scale.inverse(ends)],
+        "percent": scale.percent,
+    } | ({"top": scale.ceiling} if math.isfinite(scale.ceiling) else {})
     free = (ends[1] - ends[0]) * reserve / (1 - reserve)
     limits = (ends[0] - free, ends[1]) if which == "y" else (ends[0], ends[1] + free)
     ax.set(**{f"{which}lim": tuple(float(e) for e in scale.inverse(limits))})
@@ -205,26 +211,29 @@ def set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     places = np.log(values) if sweep.scale == "log" else np.asarray(values)
     texts = dict(zip(sweep.values, sweep.texts))
+    chart.kept(ax).ticks = {value: texts[value] for value in values}
     width = 0.016 * max(map(len, texts.values())) * (places[-1] - places[0])
     kept = [0]
     for i in range(1, len(values)):
         if places[i] - places[kept[-1]] >= width:
             kept.append(i)
-    ax.set_xticks([values[i] for i in kept], [plain(texts[values[i]]) for i in kept])
+    shown = [values[i] for i in kept]
+    ax.set_xticks(shown, apart([texts[value] for value in shown]))
 
 
 def set_rows(
     ax: Axes, names: Sequence[str], title: str = "", width: int = ROW_WRAP
 ) -> None:
     """Makes a row for each name, from the top down, wrapped at `width` characters."""
-    ax.set_yticks(range(len(names)), [row_text(name, width) for name in names])
+    chart.kept(ax).rows, chart.kept(ax).ticks = True, dict(enumerate(names))
+    ax.set_yticks(range(len(names)), row_texts(names, width))
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_ylabel(plain(title))
 
 
-def row_text(name: str, width: int = ROW_WRAP) -> str:
-    """Returns the label of a row."""
-    return wrapped(name, width, ROW_LINES)
+def row_texts(names: Sequence[str], width: int = ROW_WRAP) -> list[str]:
+    """Returns the labels of rows."""
+    return wrapped(names, width, ROW_LINES)
 
 
 def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:
@@ -242,6 +251,7 @@ def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:
 
 def draw_chance(ax: Axes, chance: float, along: Side = "y", label: str = "") -> None:
     """Draws a dotted line across the axes at the accuracy of constant answers."""
+    chart.kept(ax).chances.append(chance)
     line = ax.axvline if along == "x" else ax.axhline
     line(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1, label=label)
 

@@ -58,6 +58,8 @@ def test_a_trial_far_from_the_others_does_not_set_the_axis_and_is_written(rows):
     places = [t.xy[1 if rows else 0] for t in written]
     swept = [t.hyperparameters.optimizer.learning_rate for t in results.trials[3:]]
     assert places == ([3, 4] if rows else swept)
+    for text, rate in zip(written, () if rows else swept):  # beside the interval
+        assert text.get_window_extent().x0 > ax.transData.transform((rate, low))[0] + 2
 
 
 def test_rings_mark_the_best_and_those_not_found_worse():
