@@ -22,6 +22,8 @@ from nnlab.report.figures.drawing.style import INK
 from nnlab.words import numbers
 
 MOST_POINTS = 200  # of a curve: a screen does not show more
+MOST_OF_ALL = 8_000  # points of a figure of many curves: some 200 kB
+FEWEST = 20  # of each of them
 DIGITS = 5  # of means: one more than a reader is shown
 FINE = 0.99  # from here on shares have a fifth decimal
 SCALE_WORDS = re.compile(r",? \(?(error on )?log scale\)?|\n.*", re.S)
@@ -147,22 +149,25 @@ def data_of(canvas: Figure) -> str:
     if all(map(NUMBER.fullmatch, groups)):
         groups.sort(key=float)
     xs: dict[str, list[float | None]] = {}  # places are written once
+    most = min(MOST_POINTS, max(FEWEST, MOST_OF_ALL // len(every)))
     whole = {
         "title": numbers.visible(kept(axes[0]).title),
         "center": kept(axes[0]).center,
         "image": bool(kept(axes[0]).cells),
         "groups": [[numbers.visible(name), colors[name]] for name in groups],
-        "panels": [_panel(ax, groups, xs) for ax in axes],
+        "panels": [_panel(ax, groups, xs, most) for ax in axes],
         "xs": [*xs.values()],
     }
     text = json.dumps(whole, separators=(",", ":"), allow_nan=False)
     return text.replace("<", r"\u003c")
 
 
-def _panel(ax: Axes, groups: list[str], xs: dict[str, Any]) -> dict[str, Any]:
+def _panel(
+    ax: Axes, groups: list[str], xs: dict[str, Any], most: int
+) -> dict[str, Any]:
     of = kept(ax)
     percent = any(scale["percent"] for scale in of.scales.values())
-    series = [_series(one, percent, groups, xs) for one in of.series]
+    series = [_series(one, percent, groups, xs, most) for one in of.series]
     for one, cell in zip(series, of.cells):
         dots = ax.transData.transform(cell)
         right, up = ax.figure.transFigure.inverted().transform(dots)
@@ -182,11 +187,11 @@ def _panel(ax: Axes, groups: list[str], xs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _series(
-    one: Series, percent: bool, groups: list[str], xs: dict[str, Any]
+    one: Series, percent: bool, groups: list[str], xs: dict[str, Any], most: int
 ) -> dict[str, Any]:
     x = np.atleast_1d(np.asarray(one.x, float))
     stops = [*map(int, one.stopped)]
-    evenly = np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(int)
+    evenly = np.linspace(0, len(x) - 1, min(len(x), most)).round().astype(int)
     some = np.unique([*evenly, *stops])
     places = _rounded(x[some])
     xs.setdefault(repr(places), places)

@@ -103,3 +103,12 @@ def test_panels_leave_no_quarter_empty(count, rows):
     assert all(
         max(b.x1 for b in row) > 0.8 - 0.25 * (count > 1) for row in tops.values()
     )
+
+
+def test_many_curves_are_thinned_more():
+    results = synthetic.results(num_trials=80, num_seeds=1, num_evaluations=300)
+    data = data_of("curves", results)
+    assert len(data["groups"]) == len(data["panels"][0]["series"]) == 80
+    (x,) = data["xs"]
+    assert len(x) == 100
+    assert {*x} <= {*results.curve(0, "validation_accuracy").epochs}
