@@ -300,8 +300,7 @@ def _order(console: Console, networks: Sequence[_Told]) -> None:
     columns = ["trials", "batch", "updates", "epochs", "share of the time"]
     columns += ["seconds"] * measured
     table = _table("program", *columns, right=range(1, len(columns) + 1))
-    table.columns[0].overflow = "ellipsis"
-    table.columns[0].no_wrap = True
+    table.columns[0].overflow = "fold"
     for one, cost in zip(networks, costs):
         program = one.program
         cells = [

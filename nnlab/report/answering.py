@@ -7,7 +7,7 @@ from typing import Any
 
 from nnlab.report import effects
 from nnlab.report.effects import is_share, noun
-from nnlab.report.trials import named_setting, side_name
+from nnlab.report.trials import side_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.verdicts import (
@@ -20,6 +20,7 @@ from nnlab.statistics.verdicts import (
 )
 from nnlab.study import ORDER, RATIO, Claim, grammar
 from nnlab.words import numbers
+from nnlab.words.settings import setting_text
 
 MOST = 4  # claims whose numbers are told
 _OPEN = {
@@ -143,7 +144,7 @@ def _compared(results: Results, claim: Claim, relation: str, by: str = "") -> st
 
 def _side(results: Results, side: Mapping[str, Any]) -> str:
     """Returns the trials of a side in words: "learning rate 0.3", "relu"."""
-    parts = [named_setting(path, value) for path, value in side.items()]
+    parts = [setting_text(path, value) for path, value in side.items()]
     return side_name(results, side) or numbers.joined(parts) or "all trials"
 
 

@@ -12,7 +12,7 @@ from nnlab.machine.files import write_atomic
 from nnlab.report import answer, decided
 from nnlab.report.figures.drawing import captions
 from nnlab.report.sections import Section
-from nnlab.report.trials import setting_text, sweep_of
+from nnlab.report.trials import sweep_of
 from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED, Results, seal
 from nnlab.statistics.examples import DATA, EXAMPLES, SEEDS
 from nnlab.statistics.findings import Findings
@@ -22,7 +22,7 @@ from nnlab.statistics.verdicts import VERDICTS, Verdict
 from nnlab.study import DIFFERENCE, digest_json
 from nnlab.study.hyperparameters import DEFAULTS
 from nnlab.words import numbers
-from nnlab.words.settings import value_text, words
+from nnlab.words.settings import setting_text, value_text, words
 
 FILE = "cite.txt"
 WIDTH = 80
@@ -129,13 +129,9 @@ def _settings(results: Results) -> Iterator[str]:
 
 
 def _setting(path: str, value: Any) -> str:
-    group = path.partition(".")[0]
     if isinstance(value, bool):
         return setting_text(path, value)
-    name = words(path)
-    if group in ("early_stopping", "transfer"):  # "patience" alone says too little
-        name = f"{words(group)} {name}"
-    return f"{name} {value_text(value)}"
+    return f"{words(path)} {value_text(value)}"
 
 
 def _seeds(results: Results) -> str:

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from nnlab.report.trials import full_name, named_setting, side_name, value_of
+from nnlab.report.trials import full_name, side_name, value_of
 from nnlab.results import Results
 from nnlab.statistics import interaction
 from nnlab.statistics.findings import Findings
@@ -16,7 +16,7 @@ from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.verdicts import Verdict
 from nnlab.study import ORDER, RATIO, Quantity
 from nnlab.words import numbers
-from nnlab.words.settings import value_text, words
+from nnlab.words.settings import setting_text, value_text, words
 
 FEW_VALUES = 4  # of a field, up to which all are named
 _BY = {"steps": ("more updates", "fewer updates"), "seconds": ("longer", "shorter")}
@@ -239,14 +239,13 @@ def depends(findings: Findings) -> list[str]:
 
 def _setting(results: Results, trial: int, path: str) -> str:
     """Returns a setting in words: "momentum 0.9", "no batch norm", "relu"."""
-    return named_setting(path, value_of(results, trial, path))
+    return setting_text(path, value_of(results, trial, path))
 
 
 def _short(results: Results, trial: int, path: str) -> str:
     """Returns a setting where its field was named: "0.9", "no batch norm"."""
     value = value_of(results, trial, path)
-    is_flag = isinstance(value, bool)
-    return _setting(results, trial, path) if is_flag else value_text(value)
+    return setting_text(path, value) if isinstance(value, bool) else value_text(value)
 
 
 def each_at_best(findings: Findings) -> list[str]:

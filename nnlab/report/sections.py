@@ -17,7 +17,7 @@ from nnlab.report.effects import digits, gain, is_share
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
-from nnlab.report.trials import setting_text, several, sweep_of, trial_name
+from nnlab.report.trials import full_name, several, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
 from nnlab.statistics.examples import DATA, SEEDS
 from nnlab.statistics.findings import Findings
@@ -26,7 +26,7 @@ from nnlab.statistics.ranking import Comparison, num_families
 from nnlab.statistics.verdicts import Verdict, matching
 from nnlab.study import DIFFERENCE, RATIO, SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
-from nnlab.words.settings import words
+from nnlab.words.settings import setting_text, words
 
 MOST_CHIPS = 6  # so many verdicts have room beside a figure
 MOST_COLUMNS = 8  # beside the first: so many of numbers fit into a page
@@ -310,14 +310,14 @@ def _quantity(quantity: Quantity) -> str:
 
 
 def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -> str:
-    """Names a side's trials, with their value: "0.7: 95.1 %"."""
+    """Names a side's trials, with their value: "learning rate 0.7: 95.1 %"."""
     selector, best = getattr(verdict.claim, which), getattr(verdict, f"{which}_trial")
     text, claim = _side_value(verdict, which), verdict.claim
     if claim.beside:
         pair = claim.beside if which == "right" else claim.sides[:2]
         return f"{' over '.join(map(_chosen, pair))}: {text}"
     if best is not None:
-        return f"{trial_name(results, best)}: {text}"
+        return f"{full_name(results, best)}: {text}"
     if isinstance(selector, Mapping):
         meant = len(matching(results, selector))
         is_mean = meant > 1 and claim.among == "mean"

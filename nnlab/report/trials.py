@@ -16,7 +16,13 @@ from nnlab.statistics.members import networks
 from nnlab.study import PATHS
 from nnlab.study.fitting import meant
 from nnlab.words import numbers as texts
-from nnlab.words.settings import is_log_like, is_number, value_text, words
+from nnlab.words.settings import (
+    is_log_like,
+    is_number,
+    setting_text,
+    value_texts,
+    words,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,10 +133,11 @@ def _baseline_names(results: Results, trials: Sequence[int]) -> list[str]:
     paths = [p for p in _differing(results, trials) if p != "model.name"]
     values = {p: [value_of(results, t, p) for t in trials] for p in paths}
     names = []
-    for number, (trial, kind) in enumerate(zip(trials, kinds)):
+    settings = _settings(values, len(trials))
+    for trial, kind, setting in zip(trials, kinds, settings):
         name = kind.replace("_", " ")
         if kinds.count(kind) > 1:
-            name += f", {_setting(values, number)}"
+            name += f", {setting}"
         names.append(str(results.study.sweep[trial].get("label") or name))
     return names
 
@@ -163,7 +170,7 @@ def _sweep_of_networks(results: Results) -> Sweep:
     return Sweep(
         words(path),
         tuple(float(v) for v in values[path]),
-        tuple(value_text(v) for v in values[path]),
+        tuple(value_texts(values[path])),
         _group_texts(labels, keys, {p: v for p, v in values.items() if p != path}),
         "log" if is_log_like(values[path]) else "linear",
     )
@@ -178,13 +185,12 @@ def _category_texts(
         # A model or an activation that differs in all trials says enough.
         telling = (p for p in paths if _are_texts(values[p]) and _all_differ(values[p]))
         paths = [p for p in telling][:1] or paths
-    texts = [
-        setting_text(paths[0], values[paths[0]][t])
-        if len(paths) == 1
-        else _setting(values, t)
-        for t in range(len(labels))
-    ]
-    name = words(paths[0]) if len(paths) == 1 else ""
+    name, texts = "", _settings(values, len(labels))
+    if len(paths) == 1:
+        name, column = words(paths[0]), values[paths[0]]
+        pairs = zip(column, value_texts(column))
+        flags = isinstance(column[0], bool)
+        texts = [setting_text(paths[0], v) if flags else text for v, text in pairs]
     return name, tuple(label or text for label, text in zip(labels, texts))
 
 
@@ -204,7 +210,8 @@ def _group_texts(
     for column in values.values():
         if _are_texts(column) and _all_differ([column[t] for t in first.values()]):
             return tuple(column)
-    return tuple(_setting(values, first[key]) for key in keys)
+    names = _settings(values, len(keys))
+    return tuple(names[first[key]] for key in keys)
 
 
 def shared_start(texts: Sequence[str]) -> str:
@@ -217,28 +224,15 @@ def shared_start(texts: Sequence[str]) -> str:
     return ""
 
 
-def _setting(values: Mapping[str, Sequence[Any]], trial: int) -> str:
-    parts = []
-    for path, column in values.items():
-        value = column[trial]
-        if value is None:  # it does not read it
-            continue
-        parts.append(named_setting(path, value))
-    return ", ".join(parts)
-
-
-def named_setting(path: str, value: Any) -> str:
-    """Returns a setting in words: "momentum 0.9", "no batch norm", "relu"."""
-    plain = isinstance(value, bool | str) or path in ("model.layers", "label")
-    text = setting_text(path, value)
-    return text if plain else f"{words(path)} {text}"
-
-
-def setting_text(path: str, value: Any) -> str:
-    """Returns a value of a setting, a switch in words: "0.3", "no batch norm"."""
-    if isinstance(value, bool):
-        return ("" if value else "no ") + words(path)
-    return value_text(value)
+def _settings(values: Mapping[str, Sequence[Any]], count: int) -> list[str]:
+    """Returns the settings of so many trials; what one does not read is left out."""
+    columns = [
+        ["" if v is None else setting_text(path, v, text) for v, text in pairs]
+        for path, column in values.items()
+        if (pairs := zip(column, value_texts(column)))
+    ]
+    rows = zip(*columns) if columns else [()] * count
+    return [", ".join(filter(None, row)) for row in rows]
 
 
 def _are_texts(values: Iterable[Any]) -> bool:

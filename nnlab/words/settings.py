@@ -3,12 +3,19 @@
 
 import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nnlab.words.numbers import NONE
+
+_GROUPS = ("early_stopping", "transfer")
+"""Fields whose names alone say too little, such as patience."""
+_SIZES = ("layer", "units", "channels")
+"""Values of a layer that are known for what they are."""
+_VAGUE = ("all", "auto", "none")
+"""Names of values that do not say of what they are."""
 
 
 def words(name: str) -> str:
@@ -21,9 +28,11 @@ def words(name: str) -> str:
     if layer := re.fullmatch(r"grad_norm_(\w+)", name):
         return f"gradient norm of {layer[1]}".replace("_", " ")
     if count := re.fullmatch(r"num_(\w+)", leaf):
-        return f"number of {count[1]}".replace("_", " ")
+        leaf = f"number of {count[1]}"
     if further := re.fullmatch(r"test_(\w+)_(loss|accuracy)", name):
         return f"{further[1]} test {further[2]}".replace("_", " ")
+    if parent in _GROUPS:
+        leaf = f"{parent} {leaf}"
     return (parent if leaf == "name" and parent else leaf).replace("_", " ")
 
 
@@ -43,8 +52,34 @@ def value_text(value: Any) -> str:
                 parts += [f"{count} x {text}"] if count > 2 else [text] * count
         return (", " if layers else "-").join(parts) or "none"
     if isinstance(value, Mapping):
-        return " ".join(value_text(v) for v in value.values())
+        return " ".join(
+            value_text(v) if name in _SIZES else setting_text(name, v)
+            for name, v in value.items()
+        )
     return str(value)
+
+
+def value_texts(values: Sequence[Any]) -> list[str]:
+    """Returns each value's `value_text`, in full where these hide a difference.
+
+    >>> value_texts([0.1, 0.2]), value_texts([0.1234567, 0.1234568])
+    (['0.1', '0.2'], ['0.1234567', '0.1234568'])
+    """
+    texts = [value_text(value) for value in values]
+    hidden = len({*texts}) < len({*map(repr, values)})
+    return [*map(repr, values)] if hidden else texts
+
+
+def setting_text(path: str, value: Any, text: str = "") -> str:
+    """Returns a setting that says of what it is: "momentum 0.9", "no batch norm".
+
+    A name says it by itself: "relu". `text` is that of the value, if it is another.
+    """
+    if isinstance(value, bool):
+        return ("" if value else "no ") + words(path)
+    text = text or value_text(value)
+    is_name = isinstance(value, str) and (value not in _VAGUE or path == "label")
+    return text if is_name or path == "model.layers" else f"{words(path)} {text}"
 
 
 def is_number(value: Any) -> bool:

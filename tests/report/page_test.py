@@ -197,7 +197,7 @@ def test_claims_come_with_verdict_effect_and_n():
     points = 100 * (values[1, :, -1] - values[0, :, -1]).mean()
     assert rows[0]["difference, or ratio x"].startswith(f"+{points:.2f} points")
     assert (rows[0]["n"], rows[0]["p (adjusted)"]) == ("8", "< 0.001")
-    assert rows[1]["left"] == "0.7: 70 (100 %)"
+    assert rows[1]["left"] == "learning rate 0.7: 70 (100 %)"
 
 
 @pytest.mark.slow

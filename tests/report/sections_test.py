@@ -215,12 +215,13 @@ def test_a_claim_of_two_quantities_names_both():
 
 
 @pytest.mark.parametrize(
-    ("among", "start"), [("mean", "digits (mean of 3 trials): "), ("best", "0.7: ")]
+    ("among", "start"),
+    [("mean", "digits (mean of 3 trials): "), ("best", "learning rate 0.7: ")],
 )
 def test_a_side_of_a_claim_says_of_how_many_trials_it_is_the_mean(among, start):
     row = claim_row(left={"dataset": "digits"}, among=among)
     assert row["left"].startswith(start)
-    assert row["right"].startswith("0.02: ")
+    assert row["right"].startswith("learning rate 0.02: ")
 
 
 def test_a_switch_is_named_by_its_field():

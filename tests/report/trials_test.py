@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds what was swept, and names trials by what differs."""
 
+import re
+
 import drawn
+import numpy as np
 import pytest
 import synthetic
 
@@ -9,6 +12,7 @@ from nnlab.report import trials
 from nnlab.report.figures.drawing import style
 from nnlab.statistics.findings import Findings
 from nnlab.study import Hyperparameters
+from nnlab.study.sweep import product
 from nnlab.words import settings
 
 ABLATION = {
@@ -104,6 +108,34 @@ def test_trials_that_share_no_axis_are_categories_under_their_names(sweep, texts
     assert found.values == tuple(range(len(sweep)))
 
 
+NORMS = ("model.batch_norm", (True, False))
+CLOSE = (RATE, (0.1234567, 0.1234568, 0.2))
+SWITCHES = ("standardize", (True, False))
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        [NORMS],
+        [CLOSE],
+        [NORMS, CLOSE],
+        [NORMS, SWITCHES],
+        [NORMS, ("model.bias", ("all", "none"))],
+        [NORMS, ("model.hidden", ((), (8,), (8, 8), (8, 8, 8)))],
+        [("early_stopping.patience", (0, 3)), ("batch_size", (3, 16))],
+        [("model.activation", drawn.ACTIVATIONS), SWITCHES],
+        [(RATE, [float(f"{r:.3g}") for r in np.geomspace(0.01, 1, 60)])],
+    ],
+)
+def test_no_two_trials_have_the_same_name_and_no_value_is_bare(axes):
+    sweep = product(dict(axes))
+    results = synthetic.results(sweep=sweep, num_seeds=1, num_evaluations=1)
+    names = [trials.named(results, t.index) for t in results.trials]
+    assert len({*names}) == len(results.trials)
+    for name in names:
+        assert not re.search(r"True|False|trial (all|none|[\d.]+)\b", name)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -115,6 +147,13 @@ def test_trials_that_share_no_axis_are_categories_under_their_names(sweep, texts
         (
             ({"layer": "flatten"}, *[{"layer": "dense", "units": 9}] * 3),
             "flatten, 3 x dense 9",
+        ),
+        (
+            (
+                {"layer": "conv", "channels": 9, "stride": 2},
+                {"layer": "dense", "units": 9, "bias": False},
+            ),
+            "conv 9 stride 2, dense 9 no bias",
         ),
     ],
 )
@@ -133,6 +172,7 @@ def test_values_are_short_texts(value, text):
         ("test_accuracy", "test accuracy"),
         ("grad_norm_dense_3", "gradient norm of dense 3"),
         ("model.depth", "depth"),
+        ("transfer.learning_rate", "transfer learning rate"),
         ("model.num_trees", "number of trees"),
     ],
 )

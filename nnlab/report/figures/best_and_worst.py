@@ -54,8 +54,9 @@ def best_and_worst(findings: Findings) -> Sketch:
                     ax.plot([], [], color=color, linewidth=1.7, label=label)
             style.dress(ax)
             ax.set_ylabel(axis_words(kind, scale))
-    for ax, (which, trial) in zip(panels[0], trials.items()):
-        name = labels.plain(f"{which}: {trial_name(results, trial)}", 46)
+    titles = [f"{which}: {trial_name(results, t)}" for which, t in trials.items()]
+    titles = labels.apart(titles, 46)
+    for ax, name, trial in zip(panels[0], titles, trials.values()):
         fate = labels.fate_of(findings, trial)
         ax.set_title(f"{name} {fate}".strip(), fontsize=9, loc="left")
     for ax in panels[:-1].flat:

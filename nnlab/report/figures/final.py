@@ -53,8 +53,8 @@ def height_of(results: Results, row: float = 0.0) -> float:
     sweep = sweep_of(results)
     if sweep.scale != "categories" and not (row > 0 and any(sweep.groups)):
         return 3.6
-    names = (trial_name(results, t.index) for t in results.trials)
-    lines = max(scales.row_text(name).count("\n") + 1 for name in names)
+    names = [trial_name(results, t.index) for t in results.trials]
+    lines = max(text.count("\n") + 1 for text in scales.row_texts(names))
     each = max(row or 0.32, scales.ROW_LINE * lines + 0.08)
     return min(1.2 + each * len(results.trials), 12.0 if row else 9.0)
 

@@ -123,7 +123,8 @@ def collect(findings: Findings) -> list[Norms]:
         pairs = zip(ends, ("best: ", "worst: "))
         named = {t: name for t, name in pairs if t is not None}
         named = named or dict.fromkeys(measured[:MOST_TRIALS], "")
-    return [_norms(findings, trial, name) for trial, name in named.items()]
+    titles = [f"{name}{trial_name(findings.results, t)}" for t, name in named.items()]
+    return list(map(_norms, [findings] * len(named), named, labels.apart(titles, 44)))
 
 
 def _layers(findings: Findings, trial: int) -> list[str]:
@@ -137,7 +138,7 @@ def _layers(findings: Findings, trial: int) -> list[str]:
     ]
 
 
-def _norms(findings: Findings, trial: int, name: str) -> Norms:
+def _norms(findings: Findings, trial: int, title: str) -> Norms:
     found = {}
     for layer in _layers(findings, trial):
         curve = curves.curve_of(findings, trial, PREFIX + layer)
@@ -146,8 +147,7 @@ def _norms(findings: Findings, trial: int, name: str) -> Norms:
             mean, low, high = band(curve.lost, findings.results.study.bands)
             curve = curve._replace(mean=mean, low=low, high=high)
         found[layer] = curve
-    called = labels.plain(f"{name}{trial_name(findings.results, trial)}", 44)
-    return Norms(trial, f"{called} {labels.fate_of(findings, trial)}".strip(), found)
+    return Norms(trial, f"{title} {labels.fate_of(findings, trial)}".strip(), found)
 
 
 def _positive(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -189,7 +189,7 @@ def _draw_map(ax: Axes, norms: Norms, norm: LogNorm) -> None:
         last = places[-1]
         ticks = MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(0, last)
         places = [*(int(t) for t in ticks if 0 <= t <= 0.94 * last), last]
-    ax.set_yticks(places, [labels.plain(names[place], 14) for place in places])
+    ax.set_yticks(places, labels.apart([names[place] for place in places], 14))
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(color=style.MUTED, labelcolor=style.INK, length=3)
     ax.spines[:].set_visible(False)

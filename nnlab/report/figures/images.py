@@ -23,7 +23,7 @@ from matplotlib.patches import Patch
 
 from nnlab.report.figures.drawing import captions, style
 from nnlab.report.figures.drawing.captions import Sketch, need
-from nnlab.report.figures.drawing.labels import LEGEND, plain
+from nnlab.report.figures.drawing.labels import LEGEND, apart, plain
 from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, RULE, Look
 from nnlab.report.trials import trial_name
 from nnlab.results import pictures
@@ -127,7 +127,7 @@ def confusion(findings: Findings) -> Sketch:
             side.set_ticks(np.arange(size + 1) - 0.5, minor=True)
         ax.grid(which="minor", color=RULE, linewidth=0.5)
     places = list(range(0, size, math.ceil(size / NAMED_CLASSES)))
-    names = [plain(class_names[c], 16) for c in places]
+    names = apart([class_names[c] for c in places], 16)
     look: Look = {"fontsize": 8.5 if len(places) <= 12 else 7}
     ax.set_yticks(places, names, **look)
     slant: Look = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
@@ -204,7 +204,7 @@ def gallery(findings: Findings) -> Sketch:
         "no test image is got right by the best trial and wrong by the worst",
     )
     classes = _about_best(findings, "classes")
-    names = [plain(name, MOST_NAME) for name in classes]
+    names = apart(classes, MOST_NAME)
     said = [
         (
             (f"true: {names[label]}", INK),
@@ -234,7 +234,7 @@ def mistakes(findings: Findings) -> Sketch:
     need(int(shown.seeds), "no network of the best trial finished")
     need(len(shown.images), "most seeds of the best trial are right on every image")
     classes = _about_best(findings, "classes")
-    names = [plain(name, MOST_NAME) for name in classes]
+    names = apart(classes, MOST_NAME)
     said = [
         (
             (f"true: {names[label]}", INK),
@@ -337,7 +337,7 @@ def probabilities(findings: Findings) -> Sketch:
     rows = math.ceil(count / 2)
     figure = _canvas(rows * (0.55 + 0.145 * bars) + 0.6)
     grid = figure.add_gridspec(rows, 4, width_ratios=(0.85, 1.2) * 2)
-    names = [plain(name, MOST_NAME) for name in _about_best(findings, "classes")]
+    names = apart(_about_best(findings, "classes"), MOST_NAME)
     for number, label in enumerate(shown.labels.tolist()):
         row, column = divmod(number, 2)
         picture = figure.add_subplot(grid[row, 2 * column])

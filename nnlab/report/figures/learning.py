@@ -127,11 +127,12 @@ def _panels(curves: Curves) -> Canvas:
     rows = math.ceil(count / 2)
     size = (3.6, style.PHONE) if count == 1 else (2.8 * rows, style.PAGE)
     canvas = style.canvas(*size)
-    for number, setting in enumerate(settings):
+    titles = labels.apart(settings)
+    for number, (setting, title) in enumerate(zip(settings, titles)):
         ax = style.panel(canvas, number, count)
         panel = [t for t, g in enumerate(groups) if g == setting or t in beside]
         curves.draw(ax, panel)
-        ax.set_title(labels.plain(setting), fontsize=9, loc="left")
+        ax.set_title(title, fontsize=9, loc="left")
         if number % 2:
             ax.set_ylabel("")
         if number < 2 * rows - 2:

@@ -6,7 +6,7 @@ A cell shows a value by its colour and as a number, and how its networks ended.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -22,7 +22,6 @@ from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.results import DIVERGED, Results
 from nnlab.statistics.findings import Findings
 from nnlab.words import settings
-from nnlab.words.settings import value_text as _text
 
 NO_GRID = "the trials are no grid of two hyperparameters"
 # Both are perceptually uniform.
@@ -68,15 +67,23 @@ def grid_of(findings: Findings) -> Grid:
     need(len(paths) == 2, NO_GRID)
     values = {p: [swept.value_of(results, t, p) for t in trials] for p in paths}
     numeric = {p: all(map(settings.is_number, column)) for p, column in values.items()}
-    texts = {
-        path: tuple(dict.fromkeys(map(_text, sorted(some) if numeric[path] else some)))
-        for path, some in values.items()
-    }
+    named = {path: _texts(some) for path, some in values.items()}
+    texts = {}
+    for path, names in named.items():
+        pairs = zip(values[path], names)
+        ordered = sorted(pairs) if numeric[path] else pairs
+        texts[path] = tuple(dict.fromkeys(text for _, text in ordered))
     x, y = sorted(paths, key=lambda p: (not numeric[p], -len(texts[p])))
     need(2 * len(trials) >= len(texts[x]) * len(texts[y]), NO_GRID)
-    column, row = ([texts[p].index(_text(v)) for v in values[p]] for p in (x, y))
+    column, row = ([*map(texts[p].index, named[p])] for p in (x, y))
     cells = dict(zip(zip(column, row), trials))
     return Grid(x, y, texts[x], texts[y], numeric[y], cells)
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    """Returns values as texts beside the name of their axis: "0.1", "on"."""
+    flags = [v for v in values if isinstance(v, bool)]
+    return [("off", "on")[v] for v in flags] or settings.value_texts(values)
 
 
 def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
@@ -230,10 +237,10 @@ def _draw_cells(ax: Axes, grid: Grid, cells: Cells) -> None:
     ax.set_xlim(-0.5, columns - 0.5)
     ends = (-0.5, rows - 0.5)
     ax.set_ylim(ends if grid.ascending else ends[::-1])
-    ax.set_xticks(range(columns), [labels.plain(t) for t in grid.columns])
+    ax.set_xticks(range(columns), labels.apart(grid.columns))
     if 5.4 * max(map(len, grid.columns)) > width:
         ax.tick_params(axis="x", labelrotation=90)
-    ax.set_yticks(range(rows), [labels.wrapped(t, 20) for t in grid.rows])
+    ax.set_yticks(range(rows), labels.wrapped(grid.rows, 20))
     ax.set_xlabel(labels.plain(settings.words(grid.x)))
     ax.set_ylabel(labels.plain(settings.words(grid.y)))
     ax.spines[:].set_visible(False)

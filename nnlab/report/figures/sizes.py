@@ -303,8 +303,9 @@ def _name_points(
         "color": style.INK,
     }
     look |= {"ha": "center", "va": "center"}
+    names = labels.apart([size.name for size in sizes], 24)
     for number in np.argsort(costs, kind="stable"):
-        text = labels.plain(sizes[number].name, 24)
+        text = names[number]
         rooms = _rooms(text, places[number])
         free = [
             room

@@ -52,6 +52,14 @@ def test_numbers_ascend_and_other_values_keep_their_order():
     assert {grid.columns, grid.rows} == {("0.02", "0.1", "0.7"), ("6", "70", "140")}
 
 
+def test_a_switch_is_on_or_off_and_close_numbers_are_told_apart():
+    rates = (0.1234567, 0.1234568)
+    sweep = [{"model.batch_norm": b, RATE: r} for b in (True, False) for r in rates]
+    grid = grid_of(synthetic.results(sweep=sweep, num_evaluations=1))
+    assert (grid.columns, grid.rows) == (("0.1234567", "0.1234568"), ("on", "off"))
+    assert len(grid.cells) == 4
+
+
 @pytest.mark.parametrize(
     ("sweep", "has_one"),
     [

@@ -15,6 +15,7 @@ from nnlab.report.figures.drawing import scales, style
 from nnlab.report.figures.drawing.chart import Name, Series, kept
 from nnlab.report.figures.drawing.labels import (
     End,
+    apart,
     called,
     fate_of,
     label_ends,
@@ -391,7 +392,7 @@ def _color_bar(ax: Axes, findings: Findings, tints: Sequence[str]) -> None:
     shades, texts = zip(*(named[value] for value in sorted(named)))
     step = 1 if sweep.scale == "categories" else math.ceil(len(shades) / 10)
     norm = BoundaryNorm(np.arange(len(shades) + 1) - 0.5, len(shades))
-    ticks = {float(n): plain(texts[n]) for n in range(0, len(shades), step)}
+    ticks = dict(zip(map(float, range(0, len(shades), step)), apart(texts[::step])))
     size = 6 if step == 1 and len(shades) > 16 else 8
     bar = norm, ListedColormap(list(shades))
     style.color_bar(ax, bar, ticks, plain(sweep.name), size)

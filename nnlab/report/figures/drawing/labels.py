@@ -13,7 +13,7 @@ from nnlab.report.figures.drawing.chart import Name
 from nnlab.report.figures.drawing.style import MUTED, Look, legible
 from nnlab.report.trials import named, sweep_of, trial_name
 from nnlab.statistics.findings import Findings
-from nnlab.words import numbers as texts
+from nnlab.words.short import shortened
 
 WRAP = 26  # characters in a line of a label that has two
 SIZE = 8.0  # points, of labels and legends
@@ -35,34 +35,34 @@ class End(NamedTuple):
     name: str
     remark: str = ""
 
-    def text(self, one_line: bool = False) -> str:
-        """Returns name and remark, in few lines."""
-        name, remark = self.name, self.remark
-        if one_line:
-            return f"{plain(name, max(WRAP - len(remark), 12))} {remark}".strip()
-        lines = [line for line in (*wrapped(name).split("\n"), remark) if line]
-        if remark and len(lines) > 1 and len(lines[-2]) + len(remark) < WRAP:
-            lines[-2:] = [" ".join(lines[-2:])]
-        return "\n".join(lines)
-
 
 def plain(value: str, most: int = 30) -> str:
-    """Makes a user's text printable and short, and never read as mathematics.
+    """Makes a user's text printable and short, and never read as mathematics."""
+    return apart([value], most)[0]
 
-    It is cut in the middle: names often differ at their ends, such as "..., rate 0.3".
+
+def apart(values: Sequence[str], most: int = 30) -> list[str]:
+    """Makes users' texts `plain`; those that differ stay different."""
+    return [text.replace("$", r"\$") for text in shortened(values, most)]
+
+
+def wrapped(values: Sequence[str], width: int = WRAP, most: int = 2) -> list[str]:
+    """Returns users' texts in at most `most` lines of `width` characters each.
+
+    Texts that differ stay different.
     """
-    shown = texts.visible(" ".join(value.split()))
-    if len(shown) > most:
-        end = (most - 1) // 2
-        shown = f"{shown[: most - 1 - end].rstrip()}…{shown[-end:].lstrip()}"
-    return shown.replace("$", r"\$")
 
+    def laid(value: str) -> str:
+        lines = textwrap.wrap(value, width) or [""]
+        lines = [*lines[: most - 1], *filter(None, [" ".join(lines[most - 1 :])])]
+        return "\n".join(plain(line, width) for line in lines)
 
-def wrapped(value: str, width: int = WRAP, most: int = 2) -> str:
-    """Returns a user's text in at most `most` lines of `width` characters."""
-    lines = textwrap.wrap(value, width) or [""]
-    lines = [*lines[: most - 1], *filter(None, [" ".join(lines[most - 1 :])])]
-    return "\n".join(plain(line, width) for line in lines)
+    shown = [laid(value) for value in values]
+    for room in range(width * most, width - 1, -1):  # one line tells all apart
+        if len({*shown}) == len({*values}):
+            break
+        shown = [laid(value) for value in shortened(values, room)]
+    return shown
 
 
 def fate_of(findings: Findings, trial: int, stopped: int | None = None) -> str:
@@ -131,6 +131,26 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.n
     return moved
 
 
+def _in_a_line(ends: Sequence[End]) -> list[str]:
+    """Returns names with remarks, each in one line."""
+    rooms = [max(WRAP - len(end.remark), 12) for end in ends]
+    names = [plain(end.name, room) for end, room in zip(ends, rooms)]
+    if len({*names}) < len({end.name for end in ends}):
+        names = apart([end.name for end in ends], min(rooms))
+    return [f"{name} {end.remark}".strip() for name, end in zip(names, ends)]
+
+
+def _in_lines(ends: Sequence[End]) -> list[str]:
+    """Returns names with remarks, each in few lines."""
+    shown = []
+    for name, (*_, remark) in zip(wrapped([end.name for end in ends]), ends):
+        lines = [line for line in (*name.split("\n"), remark) if line]
+        if remark and len(lines) > 1 and len(lines[-2]) + len(remark) < WRAP:
+            lines[-2:] = [" ".join(lines[-2:])]
+        shown.append("\n".join(lines))
+    return shown
+
+
 def label_ends(ax: Axes, ends: Sequence[End], title: str = "") -> None:
     """Writes names right of the axes, with leaders to the ends of their lines.
 
@@ -146,11 +166,10 @@ def label_ends(ax: Axes, ends: Sequence[End], title: str = "") -> None:
     low, high = ax.get_ylim()
     outside = (int(end.y > high) - int(end.y < low) for end in ends)
     beyond = [("", "↑ ", "↓ ")[side] for side in outside]
-    shown = [f"{arrow}{end.text()}" for arrow, end in zip(beyond, ends)]
+    shown = list(map(str.__add__, beyond, _in_lines(ends)))
     lines = max(text.count("\n") + 1 for text in shown)
     if lines * gap * (len(ends) - 1) > 1:
-        short = (end.text(one_line=True) for end in ends)
-        shown, lines = [f"{arrow}{text}" for arrow, text in zip(beyond, short)], 1
+        shown, lines = list(map(str.__add__, beyond, _in_a_line(ends))), 1
     places = spread(np.clip(y, 0, 1), lines * gap, 0.0, 1.0)
     leader: Look = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.7}
     leader |= {"shrinkA": 0, "shrinkB": 0}

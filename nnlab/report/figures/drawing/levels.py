@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from nnlab.report.figures.drawing.chart import Name, Series, kept
-from nnlab.report.figures.drawing.labels import note, plain
+from nnlab.report.figures.drawing.labels import apart, note
 from nnlab.report.figures.drawing.scales import Scale
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
@@ -54,6 +54,6 @@ def draw_level(ax: Axes, level: Level, color: str, scale: Scale, name: Name) -> 
 
 def note_levels(ax: Axes, levels: Mapping[str, Level], right: bool = True) -> None:
     """Writes names at an end of horizontal lines, apart where lines are close."""
-    ordered = sorted(levels.items(), key=lambda item: -item[1].mean)
-    for number, (name, level) in enumerate(ordered):
-        note(ax, level.mean, plain(name), number == 0, right)
+    ordered = sorted(levels, key=lambda name: -levels[name].mean)
+    for name, shown in zip(ordered, apart(ordered)):
+        note(ax, levels[name].mean, shown, name == ordered[0], right)

@@ -19,10 +19,10 @@ from nnlab.report.figures.drawing import scales
 from nnlab.report.figures.drawing.chart import Name, Series, Share, kept
 from nnlab.report.figures.drawing.labels import (
     End,
+    apart,
     called,
     label_ends,
     legend_above,
-    plain,
 )
 from nnlab.report.figures.drawing.levels import Level, draw_level
 from nnlab.report.figures.drawing.scales import Scale, name_axes, set_scale, view_of
@@ -83,10 +83,10 @@ class Against:
         set_scale(ax, "x" if self.rows else "y", scale, view, reserve)
         kept(ax).center = self.center
         kept(ax).title = "" if groups[1:] else self.sweep.title
-        for number, group in enumerate(groups):
+        for number, (group, short) in enumerate(zip(groups, apart(groups, 44))):
             only = len(groups) == 1
             line = MUTED if only else CATEGORIES[number % len(CATEGORIES)]
-            self._draw_line(ax, group, line, scale)
+            self._draw_line(ax, group, line, scale, short)
             for trial in (t for t in self.points if self.sweep.groups[t] == group):
                 center = self.centers.get(trial, Level(math.nan, math.nan, math.nan))
                 tint, place = tints[trial] if only else line, self.sweep.values[trial]
@@ -131,7 +131,9 @@ class Against:
             ax.annotate(text, xytext=up, textcoords="offset points", **at, fontsize=8)
             written[place] += 1
 
-    def _draw_line(self, ax: Axes, group: str, color: str, scale: Scale) -> None:
+    def _draw_line(
+        self, ax: Axes, group: str, color: str, scale: Scale, name: str
+    ) -> None:
         """Joins the centres of a group; rows are not joined."""
         sweep = self.sweep
         members = [t for t in self.centers if sweep.groups[t] == group]
@@ -139,7 +141,7 @@ class Against:
         if members and not self.rows:
             middle = [min(self.centers[t].mean, scale.ceiling) for t in members]
             at = [sweep.values[t] for t in members]
-            ax.plot(at, middle, color=color, linewidth=1.2, label=plain(group, 44))
+            ax.plot(at, middle, color=color, linewidth=1.2, label=name)
 
 
 def failing_among(
@@ -256,7 +258,7 @@ def draw_strip(
     else:
         middle = [len(groups) - 0.55 - n for n in range(len(groups))]
         strip.set(ylim=(0, len(groups)))
-        strip.set_yticks(middle, [plain(g, 14) for g in groups])
+        strip.set_yticks(middle, apart(groups, 14))
         strip.yaxis.tick_right()
     texts = {} if rows else {"share of networks:": MUTED}
     texts |= {f"■ {kind}": FAILURES[kind] for kind in shares}

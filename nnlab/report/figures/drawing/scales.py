@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from nnlab.report.figures.drawing import chart
-from nnlab.report.figures.drawing.labels import note, plain, wrapped
+from nnlab.report.figures.drawing.labels import apart, note, plain, wrapped
 from nnlab.report.figures.drawing.style import MUTED, dress
 from nnlab.report.trials import Sweep
 from nnlab.results import Results
@@ -217,7 +217,8 @@ def set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
     for i in range(1, len(values)):
         if places[i] - places[kept[-1]] >= width:
             kept.append(i)
-    ax.set_xticks([values[i] for i in kept], [plain(texts[values[i]]) for i in kept])
+    shown = [values[i] for i in kept]
+    ax.set_xticks(shown, apart([texts[value] for value in shown]))
 
 
 def set_rows(
@@ -225,14 +226,14 @@ def set_rows(
 ) -> None:
     """Makes a row for each name, from the top down, wrapped at `width` characters."""
     chart.kept(ax).rows, chart.kept(ax).ticks = True, dict(enumerate(names))
-    ax.set_yticks(range(len(names)), [row_text(name, width) for name in names])
+    ax.set_yticks(range(len(names)), row_texts(names, width))
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_ylabel(plain(title))
 
 
-def row_text(name: str, width: int = ROW_WRAP) -> str:
-    """Returns the label of a row."""
-    return wrapped(name, width, ROW_LINES)
+def row_texts(names: Sequence[str], width: int = ROW_WRAP) -> list[str]:
+    """Returns the labels of rows."""
+    return wrapped(names, width, ROW_LINES)
 
 
 def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:

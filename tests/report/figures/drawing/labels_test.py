@@ -2,6 +2,7 @@
 """Labels move apart, and no more than they must."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,12 +21,23 @@ def test_spread_keeps_apart_in_order_and_in_bounds(places, gap):
     assert np.all((moved >= -1e-9) & (moved <= 1 + 1e-9))
 
 
-def test_names_that_differ_at_their_ends_are_told_apart():
-    rates = [f"init + tanh + momentum + early stopping, rate {r}" for r in (0.1, 0.3)]
-    short = [labels.plain(rate) for rate in rates]
-    assert len({*short}) == 2
-    assert {*map(len, short)} == {30}
-    assert [text[-8:] for text in short] == ["rate 0.1", "rate 0.3"]
+LONG = "init + tanh + momentum, {}, with early stopping and a rate of {}"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [LONG.format("no dropout", rate) for rate in (0.1, 0.3)],
+        [LONG.format(f"width {width}", 0.1) for width in range(60)],
+    ],
+)
+@pytest.mark.parametrize("width", [10, 20, labels.WRAP])
+def test_lines_that_are_too_long_still_tell_names_apart(names, width):
+    shown = labels.wrapped(names, width)
+    assert len({*shown}) == len(names)
+    lines = [line for text in shown for line in text.split("\n")]
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= 2 * len(names)
 
 
 def test_a_row_is_named_in_full(ax):
