@@ -27,7 +27,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import jinja2
 import numpy as np
@@ -39,10 +39,12 @@ from nnlab import report, results
 from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.machine.files import absolute
-from nnlab.report import answer, cite, sections
+from nnlab.report import answer, cite, copies, sections
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch
+from nnlab.report.figures.drawing.curves import Along
+from nnlab.report.figures.drawing.paper import Export
 from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
 from nnlab.results.answers import SPLITS
@@ -516,7 +518,7 @@ class Outcome:
         self,
         what: str = "validation_accuracy",
         *,
-        x: Literal["epoch", "step", "seconds"] = "epoch",
+        x: Along = "epoch",
     ) -> "Plot":
         """Draws a metric over training, or a figure of the report.
 
@@ -528,26 +530,47 @@ class Outcome:
         Raises:
           ValueError: nothing has that name, or the results do not allow it.
         """
+        draw: Callable[[], tuple[Sketch, ...]]
         if (part := catalog.PARTS.get(what)) and part.section:
             if what in PICTURES and what not in self.study.figures:
                 raise ValueError(
                     f"{what!r} is drawn where the study asks for it: name it in "
                     "figures=, such as figures=('curves', 'confusion')"
                 )
-            try:
-                drawn = part.sketches(self.findings)
-            except Lacking as reason:
-                raise ValueError(f"{what!r} cannot be drawn: {reason}") from None
+            draw = functools.partial(part.drawn, self.findings)
         elif what in self.results.metrics:
-            with style.context():
-                drawn = (learning(self.findings, what, x=x),)
+            draw = functools.partial(_curves, self.findings, what, x)
         else:
             parts = (name for name, part in catalog.PARTS.items() if part.section)
             allowed = (*self.results.metrics, *parts)
             raise ValueError(
                 f"nothing to plot: {what!r}{spelling.nearest(what, allowed)}"
             )
-        return Plot(drawn)
+        try:
+            with style.context():
+                return Plot(draw(), draw)
+        except Lacking as reason:
+            raise ValueError(f"{what!r} cannot be drawn: {reason}") from None
+
+    @_briefly
+    def table(self, name: str = "comparison", *, form: str = "markdown") -> str:
+        """Returns a table of the report as text for other documents.
+
+        Args:
+          name: of its section: "comparison", "claims", "costs" or the like. All tables
+            of that section are returned, with empty lines between them.
+          form: "markdown", "latex" (with booktabs) or "tsv" (tabs between cells).
+
+        Raises:
+          ValueError: no such table, or no such form.
+        """
+        write = copies.format_of(form).write
+        sections = report.content(self.findings).sections
+        tables = {section.anchor: section.tables for section in sections}
+        if not tables.get(name):
+            known = (one for one, some in tables.items() if some)
+            raise ValueError(f"no table {name!r}{spelling.nearest(name, known)}")
+        return "\n".join(map(write, tables[name]))
 
     @_briefly
     def report(self) -> "Page":
@@ -591,33 +614,69 @@ class Outcome:
         )
 
 
+def _curves(findings: Findings, metric: str, x: Along) -> tuple[Sketch, ...]:
+    return (learning(findings, metric, x=x),)
+
+
 @dataclasses.dataclass(frozen=True)
 class Plot:
     """Figures with their captions; shows itself in a notebook.
 
     Attributes:
       sketches: the figures, each with what it shows.
+      draw: makes them anew, for another size.
     """
 
     sketches: tuple[Sketch, ...]
+    draw: Callable[[], tuple[Sketch, ...]]
 
     @property
     def figure(self) -> Figure:
         """The first figure, a matplotlib figure to change or to save."""
         return self.sketches[0].canvas
 
-    def save(self, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
-        """Writes PNG and SVG files into a folder; returns their paths."""
-        return [
-            path
-            for made in self.sketches
-            for path in style.save(made.canvas, absolute(folder, "folder") / made.name)
-        ]
+    @_briefly
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        formats: str | Sequence[str] = ("png", "svg"),
+        *,
+        size: str | None = None,
+        dpi: int | None = None,
+        font: str = "sans",
+    ) -> list[pathlib.Path]:
+        """Writes the figures into a folder; returns the paths of their files.
+
+        Args:
+          folder: is made if it is missing.
+          formats: one or more of "png", "svg" and "pdf".
+          size: "column" (3.35 inches wide), "page" (6.9) or "slide" (10 x 5.6), for
+            which the figures are drawn anew; as they are shown if None.
+          dpi: dots an inch of PNG, and of images in SVG and PDF; if None, 150 as they
+            are shown, else 300.
+          font: "sans", or "serif", with which they are drawn anew, for a page at least.
+
+        Raises:
+          ValueError: an unknown format, size or font, or dpi out of range.
+        """
+        formats = (formats,) if isinstance(formats, str) else tuple(formats)
+        as_shown = size is None and font == "sans"
+        dots = dpi or (150 if as_shown else 300)
+        asked = Export(size or "page", formats, dots, font)
+        target, paths = absolute(folder, "folder"), []
+        for made in self.sketches if as_shown else catalog.fitted(self.draw, asked):
+            if as_shown:
+                paths += style.save(made.canvas, target / made.name, formats, dots)
+            else:
+                paths += catalog.store(made, target, asked)
+        return paths
 
     def _repr_html_(self) -> str:
         parts = []
         for made in self.sketches:
-            data = base64.b64encode(style.encoded(made.canvas, ".png")).decode()
+            with style.context():
+                png = style.encoded(made.canvas, "png")
+            data = base64.b64encode(png).decode()
             width = round(96 * made.canvas.get_figwidth())
             caption = numbers.escaped(" ".join(made.caption.split()))
             parts.append(

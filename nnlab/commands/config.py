@@ -162,6 +162,35 @@ def define_bands() -> None:
     )
 
 
+def define_exports() -> None:
+    """Defines the flags of files for other documents, beside a report."""
+    flags.DEFINE_list(
+        "figure_format",
+        None,
+        "also draw figures for other documents; one or more of pdf (the default), svg, "
+        "png; they go into figures/column and the like; see --figure_size",
+    )
+    flags.DEFINE_string(
+        "figure_size",
+        None,
+        "what those figures are for; column (3.35 inches wide, letters of 8 points), "
+        "page (6.9 inches, 9 points; the default) or slide (10 x 5.6 inches, 18 "
+        "points); letters are smaller only where they would overlap or be cut",
+    )
+    flags.DEFINE_integer(
+        "dpi", None, "dots an inch of their PNG, and of images in them; default: 300"
+    )
+    flags.DEFINE_string(
+        "figure_font", None, "their letters; sans (the default) or serif"
+    )
+    flags.DEFINE_list(
+        "tables",
+        None,
+        "also write the report's tables for other documents, into tables/; one or more "
+        "of markdown, latex (with booktabs), tsv (tabs between cells)",
+    )
+
+
 def study() -> study_lib.Study:
     """Returns the study that the parsed flags describe.
 

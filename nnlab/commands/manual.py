@@ -44,6 +44,9 @@ _GROUPS = {
     "As one of several processes": ("coordinator*", "processes*", "process_index*"),
     "On many machines": ("executor*", "chunk_members*", "storage*"),
     "Afterwards": ("resume", "resume_anyway*", "rerun*", "bands*"),
+    "For other documents": (
+        *("figure_format*", "figure_size*", "dpi*", "figure_font*", "tables*"),
+    ),
 }
 """Groups of flags; the others come last. The first screen leaves out those with *."""
 _VALUES = {
@@ -59,6 +62,8 @@ _VALUES = {
     "search_space": "=PATH=SPAN",
     "sampler": "=NAME",
     "bands": "=KIND",
+    **dict.fromkeys(("figure_format", "tables"), "=A,B,.."),
+    **{"figure_size": "=SIZE", "figure_font": "=FONT"},
     "coordinator": "=HOST:PORT",
     "executor": "=ray:ADDR",
     "storage": "=URL",

@@ -3,6 +3,7 @@
 
 python -m launch.report --workdir=runs/quickstart
 python -m launch.report --workdir=runs/quickstart --bands=simultaneous
+python -m launch.report --workdir=runs/quickstart --figure_size=column
 python -m launch.report --workdir=runs/quickstart \\
     --claim='test_accuracy(learning_rate=10) == chance within 0.01'
 python -m launch.report --compare=runs/a,runs/b --workdir=runs/comparison
@@ -12,6 +13,8 @@ python -m launch.report --list=runs
 import dataclasses
 import pathlib
 import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from rich.console import Console
@@ -24,6 +27,17 @@ from nnlab.machine import files
 from nnlab.results import asked, listing
 from nnlab.watch import terminal
 
+if TYPE_CHECKING:
+    from nnlab.report.figures.drawing.paper import Export
+    from nnlab.statistics.findings import Findings
+
+_EXPORT = {
+    "figure_format": "formats",
+    "figure_size": "size",
+    "dpi": "dpi",
+    "figure_font": "font",
+}
+"""Flags of figures for other documents, and fields of `Export`."""
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -31,7 +45,7 @@ def main() -> None:
     """Redraws the report of a workdir, compares several, or lists them."""
     console = terminal.Terminal()
     given, workdir = flags.FLAGS.compare, flags.FLAGS.workdir
-    for flag in ("bands", "claim"):
+    for flag in ("bands", "claim", *asked_beside()):
         if flags.FLAGS[flag].value and (given or flags.FLAGS.list is not None):
             beside = "compare" if given else "list"
             raise config.UsageError(
@@ -60,12 +74,51 @@ def main() -> None:
         raise config.UsageError("--workdir is missing: a folder that launch.train made")
 
 
+def asked_beside() -> dict[str, Any]:
+    """Returns the flags that are given of files for other documents, with their values.
+
+    Raises:
+      ValueError: a size, a format or the like that is not known.
+    """
+    values = ((flag, flags.FLAGS[flag].value) for flag in (*_EXPORT, "tables"))
+    asked: dict[str, Any] = {flag: v for flag, v in values if v is not None}
+    if asked:
+        from nnlab.report import copies
+
+        _export(asked)
+        for name in asked.get("tables", ()):
+            copies.format_of(name)
+    return asked
+
+
+def _export(asked: Mapping[str, Any]) -> "Export":
+    from nnlab.report.figures.drawing.paper import Export
+
+    given = {_EXPORT[f]: value for f, value in asked.items() if f in _EXPORT}
+    given["formats"] = tuple(given.get("formats", Export.formats))
+    return Export(**given)
+
+
+def _write_beside(findings: "Findings") -> Iterator[pathlib.Path]:
+    """Writes the files that the flags ask for; yields the folders where they are."""
+    from nnlab.report import copies, page
+    from nnlab.report.figures import catalog
+
+    asked, folder = asked_beside(), findings.results.workdir
+    if asked.keys() & _EXPORT.keys():
+        figures = page.folder_of_figures(folder)
+        yield catalog.export(findings, figures, _export(asked))
+    if "tables" in asked:
+        sections = page.content(findings).sections
+        yield copies.write(sections, folder, asked["tables"])
+
+
 def write(console: Console, found: results.Results) -> None:
     """Writes figures and report, and prints the answer and the report's path.
 
     That takes eight lines at most; the report has all sentences.
     """
-    # Imported here, since a list needs no matplotlib.
+    # Imported here and above, since a list needs no matplotlib.
     from nnlab import report
     from nnlab.report import answer
     from nnlab.statistics.findings import Findings
@@ -73,6 +126,8 @@ def write(console: Console, found: results.Results) -> None:
     findings = Findings(found)
     page = report.write(findings)
     config.need_no_output()
+    for folder in _write_beside(findings):
+        console.print(f"written: {files.shown(folder)}", soft_wrap=True)
     terminal.say(console, answer.sentences(findings), f"report: {files.shown(page)}")
 
 
@@ -134,6 +189,7 @@ def define_flags() -> None:
         "folder that launch.train made; with --compare, one for the comparison",
     )
     config.define_bands()
+    config.define_exports()
     config.define_claims()
     flags.DEFINE_list(
         "compare",

@@ -117,6 +117,7 @@ def define_run_flags() -> None:
         "seconds between two checkpoints of a program, at least",
         lower_bound=0.0,
     )
+    config.define_exports()
     flags.DEFINE_string(
         "profile",
         None,
@@ -217,6 +218,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     config.need_no_output()
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     config.check_folder("profile")
+    report.asked_beside()
     elsewhere, address = _executor()
     if elsewhere and (study.search.space or study.looks or study.halving.factor):
         raise config.UsageError(

@@ -21,7 +21,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nnlab.machine.files import refuse_links, write_atomic
-from nnlab.report import answer, cite, decided
+from nnlab.report import answer, cite, copies, decided
 from nnlab.report.costs import costs, how
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions, style
@@ -111,7 +111,8 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     allows nothing else. The folder's ``figures/`` hold those of `shown`.
     """
     whole = {"content": shown, "first": FIRST}
-    markdown = environment(finalize=escape_markdown)
+    markdown = environment(finalize=copies.escape_markdown)
+    markdown.globals["tabulated"] = lambda table: Markup(copies.markdown(table))
     text = markdown.get_template("report.md.j2").render(whole)
     write_atomic(folder / "report.md", text.encode(), durable=False)
     html = environment(finalize=visible, autoescape=True)
@@ -120,7 +121,8 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     css = html.get_template("report.css.j2").render()
     css += "".join(f".{name} {{ {rules} }}\n" for rules, name in styles.items())
     templates = resources.files("nnlab.report") / "templates"
-    scripts = ("report.js", *["chart.js"] * any(f.data for f in shown.figures))
+    charts = any(figure.data for figure in shown.figures)
+    scripts = ("report.js", "copy.js", *["chart.js"] * charts)
     script = "".join((templates / name).read_text("utf-8") for name in scripts)
     html.globals |= {
         "svg": inlined,
@@ -145,26 +147,6 @@ def visible(value: Any) -> Any:
     """Makes what a template of HTML writes `visible`, if it is a text."""
     is_text = isinstance(value, str) and not isinstance(value, Markup)
     return numbers.visible(value) if is_text else value
-
-
-def escape_markdown(value: Any) -> str:
-    """Escapes a text so that Markdown (CommonMark with GitHub's tables) shows it as is.
-
-    `Markup`, which a template asks for with ``| safe``, passes unchanged.
-    """
-    if isinstance(value, Markup):
-        return numbers.visible(value)
-    text = numbers.visible(" ".join(str(value).split()))
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"([\\`*_\[\]|~$#@])", r"\\\1", text)
-    text = text.replace("://", r"\://").replace("www.", r"www\.")  # no links of its own
-    return re.sub(r"^([-+=]|\d+(?=[.)]\s))", _escape_start, text)
-
-
-def _escape_start(match: re.Match[str]) -> str:
-    """Escapes what would start a list or underline a heading at a line's start."""
-    start = match[1]
-    return f"{start}\\" if start.isdigit() else f"\\{start}"
 
 
 def _inline_svg(

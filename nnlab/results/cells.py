@@ -20,8 +20,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def encoded(table: pa.Table) -> bytes:
     """Returns a table as CSV; `original` restores its texts."""
     buffer = io.BytesIO()
-    columns = [_changed(column, _marked) for column in table.columns]
-    names = [_marked(name) for name in table.column_names]
+    columns = [_changed(column, marked) for column in table.columns]
+    names = [marked(name) for name in table.column_names]
     pyarrow.csv.write_csv(pa.table(columns, names), buffer)
     return buffer.getvalue()
 
@@ -37,7 +37,8 @@ def original(text: str) -> str:
     return text[1:] if text.startswith("'") and _computes(text) else text
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
+    """Returns a text with an apostrophe before it if it looks like a formula."""
     return f"'{text}" if _computes(text) else text
 
 

@@ -3,6 +3,7 @@
 
 from nnlab.report.figures.drawing import captions, curves, labels, style
 from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.drawing.paper import side_by_side
 from nnlab.report.figures.drawing.scales import axis_words
 from nnlab.report.trials import baselines, trial_name
 from nnlab.statistics.findings import Findings
@@ -27,8 +28,10 @@ def best_and_worst(findings: Findings) -> Sketch:
     need(len(trials) == 2, "there is no best trial with a worst one beside it")
     trees = {*baselines(results)} & {*trials.values()}
     kinds = [k for k in ("accuracy", "loss") if findings.is_measured(f"validation_{k}")]
-    canvas = style.canvas(0.6 + 2.5 * len(kinds), style.PAGE)
-    panels = canvas.subplots(len(kinds), 2, squeeze=False)
+    across = side_by_side(2)
+    rows = 2 // across * len(kinds)
+    canvas = style.canvas(0.6 + 2.5 * rows, style.PAGE)
+    panels = canvas.subplots(rows, across, squeeze=False).reshape(-1, 2)
     measured: dict[str, str] = {}
     for kind, row in zip(kinds, panels):
         columns = {split: f"{split}_{kind}" for split in SPLITS}
@@ -56,12 +59,13 @@ def best_and_worst(findings: Findings) -> Sketch:
             ax.set_ylabel(axis_words(kind, scale))
     titles = [f"{which}: {trial_name(results, t)}" for which, t in trials.items()]
     titles = labels.apart(titles, 46)
-    for ax, name, trial in zip(panels[0], titles, trials.values()):
+    named = panels[0] if across == 2 else panels.flat
+    for ax, name, trial in zip(named, titles * rows, [*trials.values()] * rows):
         fate = labels.fate_of(findings, trial)
         ax.set_title(f"{name} {fate}".strip(), fontsize=9, loc="left")
-    for ax in panels[:-1].flat:
+    for ax in panels.flat[:-across]:
         ax.set_xlabel("")
-    for ax in panels[:, 1]:
+    for ax in panels[:, 1] if across == 2 else ():
         ax.set_ylabel("")
         ax.tick_params(labelleft=False)
     named = panels[0, 0].get_legend_handles_labels()

@@ -5,7 +5,9 @@ A new figure has a function in a file of its own and a `Part` here. `study.SHOWN
 the parts' names, by which a study asks for them, and says what each shows.
 """
 
+import contextlib
 import dataclasses
+import functools
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +25,7 @@ from nnlab.report.figures import (
 )
 from nnlab.report.figures.drawing import chart, style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch, need
+from nnlab.report.figures.drawing.paper import SHARES, Export, clashes, fold_names
 from nnlab.statistics.findings import Findings
 from nnlab.study import Quantity
 from nnlab.words import settings
@@ -51,13 +54,17 @@ class Part:
     tells: str = ""
 
     def sketches(self, findings: Findings) -> tuple[Sketch, ...]:
-        """Draws its figures, or raises `Lacking`; stores nothing."""
+        """Draws its figures for a report, or raises `Lacking`; stores nothing."""
+        with style.context():
+            return self.drawn(findings)
+
+    def drawn(self, findings: Findings) -> tuple[Sketch, ...]:
+        """Draws its figures in the present `style.context`, or raises `Lacking`."""
         for column in self.needs:
             there = findings.is_measured(column)
             need(there, f"the curves have no {settings.words(column)}")
-        with style.context():
-            made = self.draw(findings)
-            return (made,) if isinstance(made, Sketch) else tuple(made)
+        made = self.draw(findings)
+        return (made,) if isinstance(made, Sketch) else tuple(made)
 
 
 SECTIONS = {
@@ -146,6 +153,54 @@ def telling(findings: Findings, drawn: Sequence[Figure]) -> Figure | None:
                 same = (f for f in shown if f.name.endswith(quantity.metric))
                 return next(same, shown[0])
     return drawn[0] if drawn else None
+
+
+def fitted(
+    draw: Callable[[], tuple[Sketch, ...]], export: Export
+) -> tuple[Sketch, ...]:
+    """Draws figures for other documents, with letters as large as there is room for.
+
+    `draw` makes them in the present `style.context`; it may raise `Lacking`.
+    """
+    best: dict[int, tuple[int, Sketch]] = {}
+    for share in SHARES:
+        on = dataclasses.replace(export.paper, letters=share * export.paper.letters)
+        with style.context(on, export.font):
+            for place, made in enumerate(draw()):
+                fold_names(made.canvas)
+                found = clashes(made.canvas)
+                width, height = made.canvas.get_size_inches()
+                found += height / width > 1.001 * on.height / on.width
+                if place not in best or found < best[place][0]:
+                    best[place] = found, made
+        if not any(found for found, _ in best.values()):
+            break
+    return tuple(made for _, made in best.values())
+
+
+def export(findings: Findings, folder: pathlib.Path, asked: Export) -> pathlib.Path:
+    """Stores the study's figures for other documents, in a folder named by their size.
+
+    Returns that folder, in `folder`.
+    """
+    names = findings.results.study.figures if findings.ran else ()
+    for part in (PARTS[name] for name in names):
+        with contextlib.suppress(Lacking):
+            for made in fitted(functools.partial(part.drawn, findings), asked):
+                store(made, folder / asked.size, asked)
+    return folder / asked.size
+
+
+def store(made: Sketch, folder: pathlib.Path, asked: Export) -> list[pathlib.Path]:
+    """Stores a figure that was `fitted`; returns the paths of its files."""
+    return style.save(
+        made.canvas,
+        folder / made.name,
+        asked.formats,
+        asked.dpi,
+        scale=asked.paper.width / made.canvas.get_figwidth(),
+        font=asked.font,
+    )
 
 
 def draw(

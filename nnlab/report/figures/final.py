@@ -9,6 +9,7 @@ import numpy as np
 from nnlab.report.figures.drawing import captions, curves, points, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.levels import Level, levels_of
+from nnlab.report.figures.drawing.paper import tall
 from nnlab.report.trials import Sweep, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
@@ -52,7 +53,7 @@ def height_of(results: Results, row: float = 0.0) -> float:
     """
     sweep = sweep_of(results)
     if sweep.scale != "categories" and not (row > 0 and any(sweep.groups)):
-        return 3.6
+        return tall(3.6)
     names = [trial_name(results, t.index) for t in results.trials]
     lines = max(text.count("\n") + 1 for text in scales.row_texts(names))
     each = max(row or 0.32, scales.ROW_LINE * lines + 0.08)

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nnlab.report.figures.drawing import captions, curves, labels, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.drawing.paper import side_by_side
 from nnlab.report.trials import trial_name
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import band
@@ -86,13 +87,15 @@ def gradients(findings: Findings) -> Sketch:
     drawn = _positive([one.means[[*one.colors]] for one in shown])
     longest = max(shown, key=lambda one: one.epochs[-1])
     time = {longest.trial: next(iter(longest.curves.values()))}
-    canvas = style.canvas(0.8 + 2.5 * len(shown), style.PAGE)
-    panels = canvas.subplots(len(shown), 2, squeeze=False)
+    columns = side_by_side(2)
+    rows = 2 // columns * len(shown)
+    canvas = style.canvas(0.8 + 2.5 * rows, style.PAGE)
+    panels = canvas.subplots(rows, columns, squeeze=False).reshape(-1, 2)
     for one, (left, right) in zip(shown, panels):
         scales.set_scale(right, "y", scales.LOG, drawn)
         for ax in (left, right):
             curves.set_time_axis(ax, findings, time)
-            if one is not shown[-1]:
+            if ax not in panels.flat[-columns:]:
                 ax.set_xlabel("")
         _draw_map(left, one, _norm(ends))
         _draw_lines(right, one)

@@ -5,6 +5,7 @@ They show what the run stored of its best and of its worst trial.
 """
 
 import math
+import textwrap
 import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from matplotlib.patches import Patch
 from nnlab.report.figures.drawing import captions, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.labels import LEGEND, apart, plain
+from nnlab.report.figures.drawing.paper import area, side_by_side, tall
 from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, RULE, Look
 from nnlab.report.trials import trial_name
 from nnlab.results import pictures
@@ -34,7 +36,8 @@ from nnlab.words import numbers
 BEST, WORST = CATEGORIES[:2]
 BEFORE = "#b4bbc3"
 DIAGONAL = "#eef0f3"
-COLUMNS = 5  # of images
+COLUMNS = 5  # of images, in a report
+LETTERS = 18.0  # of the foot to an inch
 MOST_BARS = 10  # classes of an example
 NAMED_CLASSES = 20  # more have no numbers in the cells, and names only for some
 SOME = 5  # kinds of mistakes that are gone through in words
@@ -107,7 +110,7 @@ def confusion(findings: Findings) -> Sketch:
     best, class_names = trials_of(findings)["best"], _about_best(findings, "classes")
     seeds = stored_of(findings).confusion[best]
     need(seeds.any(), "no network of the best trial finished")
-    drawn = style.canvas(5.4, style.PAGE)
+    drawn = style.canvas(tall(5.4, 0.85), style.PAGE)
     ax = drawn.add_subplot()
     living = int(np.sum(seeds.sum(axis=(1, 2)) > 0))
     counts = seeds.sum(axis=0)
@@ -122,7 +125,8 @@ def confusion(findings: Findings) -> Sketch:
     ).with_extremes(bad=DIAGONAL)
     ax.imshow(errors, cmap=tints, norm=norm, interpolation="nearest")
     if size <= NAMED_CLASSES:  # more would be all grid and no cells
-        _write_shares(ax, shares, of_class[:, 0], worst)
+        room = min(1.0, drawn.get_figwidth() / style.PAGE)
+        _write_shares(ax, shares, of_class[:, 0], worst, room)
         for side in (ax.xaxis, ax.yaxis):
             side.set_ticks(np.arange(size + 1) - 0.5, minor=True)
         ax.grid(which="minor", color=RULE, linewidth=0.5)
@@ -154,10 +158,13 @@ def confusion(findings: Findings) -> Sketch:
 
 
 def _write_shares(
-    ax: Axes, shares: np.ndarray, of_class: np.ndarray, worst: float
+    ax: Axes, shares: np.ndarray, of_class: np.ndarray, worst: float, room: float
 ) -> None:
-    """Writes the shares that do not round to 0, those on the diagonal in bold."""
-    size = len(shares)
+    """Writes the shares that do not round to 0, those on the diagonal in bold.
+
+    `room` is the width of the figure as a share of a page.
+    """
+    size = len(shares) / room
     decimals = 1 if size <= 12 else 0
     fontsize = min(8.5, (90 if decimals else 130) / size)
     for (row, column), share in np.ndenumerate(shares):
@@ -239,15 +246,15 @@ def mistakes(findings: Findings) -> Sketch:
         (
             (f"true: {names[label]}", INK),
             (f"taken for: {names[taken]}", WORST),
-            (f"{100 * sure:.1f} % sure; wrong: {wrong}/{int(shown.seeds)}", MUTED),
+            (f"{100 * sure:.1f} % sure ({wrong}/{int(shown.seeds)})", MUTED),
         )
         for label, taken, sure, wrong in zip(
             shown.labels, shown.taken_for, shown.confidence, shown.wrong
         )
     ]
     foot = (
-        "Sure: mean over the seeds of the probability with which they say that class. "
-        "Wrong: how many of the seeds are."
+        "Sure: mean over the seeds of the probability with which they say that class; "
+        "in brackets, how many are wrong."
     )
     drawn = _show(shown.images, said, {}, foot)
     what = "The best trial's most confident mistakes"
@@ -267,20 +274,22 @@ def _show(
     Places are set in inches: a layout engine would shrink the images to make room for
     their captions.
     """
-    rows = math.ceil(len(images) / COLUMNS)
-    width, gap, text = style.PAGE, 0.1, 0.5
-    side = (width - gap) / COLUMNS - gap
-    tall = side * images.shape[1] / images.shape[2]
+    width, gap, text = area(0.0, style.PAGE)[0], 0.1, 0.5
+    columns = round(width * COLUMNS / style.PAGE)
+    rows = math.ceil(len(images) / columns)
+    side = (width - gap) / columns - gap
+    high = side * images.shape[1] / images.shape[2]
     top = 0.1 + 0.19 * len(key)
-    height = top + rows * (tall + text + gap) + 0.15
+    foot = textwrap.fill(foot, round(width * LETTERS))
+    height = top + rows * (high + text + gap) + 0.15 * (1 + foot.count("\n"))
     figure = Figure(figsize=(width, height))
     below: Look = {"xycoords": "axes fraction", "textcoords": "offset points"}
     below |= {"ha": "center", "va": "top", "fontsize": 7.5}
     for number, (image, lines) in enumerate(zip(images, said)):
-        row, column = divmod(number, COLUMNS)
+        row, column = divmod(number, columns)
         left = gap + column * (side + gap)
-        bottom = height - top - row * (tall + text + gap) - tall
-        box = left / width, bottom / height, side / width, tall / height
+        bottom = height - top - row * (high + text + gap) - high
+        box = left / width, bottom / height, side / width, high / height
         ax = figure.add_axes(box)
         _image(ax, image)
         for place, (line, color) in enumerate(lines):
@@ -307,7 +316,8 @@ def _key(figure: Figure, colors: Mapping[str, str], columns: int) -> None:
 
 
 def _foot(figure: Figure, text: str) -> None:
-    figure.supxlabel(text, fontsize=7.5, color=MUTED, x=0.01, ha="left")
+    lines = textwrap.fill(text, round(figure.get_figwidth() * LETTERS))
+    figure.supxlabel(lines, fontsize=7.5, color=MUTED, x=0.01, ha="left")
 
 
 def taken_for(found: Gallery | Mistakes, classes: Sequence[str]) -> str:
@@ -334,21 +344,22 @@ def probabilities(findings: Findings) -> Sketch:
     shown = need(stored_of(findings).examples, IMAGES)
     need(len(shown.images), IMAGES)
     count, bars = len(shown.images), min(shown.after.shape[2], MOST_BARS)
-    rows = math.ceil(count / 2)
+    columns = side_by_side(count)
+    rows = math.ceil(count / columns)
     figure = _canvas(rows * (0.55 + 0.145 * bars) + 0.6)
-    grid = figure.add_gridspec(rows, 4, width_ratios=(0.85, 1.2) * 2)
+    grid = figure.add_gridspec(rows, 2 * columns, width_ratios=(0.85, 1.2) * columns)
     names = apart(_about_best(findings, "classes"), MOST_NAME)
     for number, label in enumerate(shown.labels.tolist()):
-        row, column = divmod(number, 2)
+        row, column = divmod(number, columns)
         picture = figure.add_subplot(grid[row, 2 * column])
         _image(picture, shown.images[number])
         picture.set_title(names[label], fontsize=8, fontweight="bold", color=BEST)
         ax = figure.add_subplot(grid[row, 2 * column + 1])
         _bars(ax, shown.before[:, number], shown.after[:, number], label, names)
-        if number + 2 < count:
+        if number + columns < count:
             ax.set_xticklabels([])
     key = {"before training": BEFORE, "after: true class": BEST}
-    _key(figure, {**key, "after: other class": WORST}, 3)
+    _key(figure, {**key, "after: other class": WORST}, side_by_side(3, 3, 1.9))
     seeds = len(shown.after)
     what = f"means over {seeds} seeds; lines go from the lowest to the highest seed"
     over = "one seed" if seeds == 1 else what
@@ -426,9 +437,11 @@ def weights(findings: Findings) -> Sketch:
         limits = dict.fromkeys(limits, max(limits.values()))
     mosaics = {title: _mosaic(w, 16 // len(shown)) for title, w in shown.items()}
     ratio = max(m.shape[0] / m.shape[1] for m in mosaics.values())
-    figure = _canvas(ratio * (style.PAGE / len(shown) - 0.15) + 0.85)
+    columns = side_by_side(len(shown))
+    rows, width = len(shown) // columns, area(0.0, style.PAGE)[0]
+    figure = _canvas(rows * (ratio * (width / columns - 0.15) + 0.85))
     place = {"location": "bottom", "aspect": 80 // len(mosaics), "shrink": 0.7}
-    panels = figure.subplots(1, len(mosaics), squeeze=False)[0]
+    panels = figure.subplots(rows, columns, squeeze=False).flat
     for ax, (title, mosaic) in zip(panels, mosaics.items()):
         # Equally high, so that both begin at the top.
         room = round(ratio * mosaic.shape[1]) - len(mosaic)
@@ -518,11 +531,13 @@ def regions(findings: Findings) -> Sketch:
     left, right, bottom, top = (float(end) for end in shown.extent)
     ratio = (top - bottom) / (right - left)
     ratio = ratio if 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED else 1.0
-    wide = (style.PAGE - 0.7) / (1 + len(which)) - 0.1
-    figure = _canvas(ratio * wide + 0.85)
+    columns = side_by_side(1 + len(which), 3, 1.8, 0.7)
+    rows = math.ceil((1 + len(which)) / columns)
+    wide = (area(0.0, style.PAGE)[0] - 0.7) / columns - 0.1
+    figure = _canvas(rows * (ratio * wide + 0.85))
     titles = {"data": f"the data\n{len(shown.points):,} examples"}
     titles |= {name: f"{name}: {text}" for name, text in which.items()}
-    panels = figure.subplots(1, len(titles), squeeze=False)[0]
+    panels = [figure.add_subplot(rows, columns, n + 1) for n in range(len(titles))]
     for ax, (name, title) in zip(panels, titles.items()):
         if name == "data":
             _scatter(ax, shown.points, shown.labels)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from nnlab.report.figures.drawing import captions, labels, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.curves import Along, Curves
+from nnlab.report.figures.drawing.paper import side_by_side, tall
 from nnlab.report.trials import baselines, sweep_of
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
@@ -124,8 +125,9 @@ def _panels(curves: Curves) -> Canvas:
     ]
     settings = list(dict.fromkeys(shown)) or [""]
     count = len(settings)
-    rows = math.ceil(count / 2)
-    size = (3.6, style.PHONE) if count == 1 else (2.8 * rows, style.PAGE)
+    columns = side_by_side(count)
+    rows = math.ceil(count / columns)
+    size = (tall(3.6), style.PHONE) if count == 1 else (2.8 * rows, style.PAGE)
     canvas = style.canvas(*size)
     titles = labels.apart(settings)
     for number, (setting, title) in enumerate(zip(settings, titles)):
@@ -133,8 +135,8 @@ def _panels(curves: Curves) -> Canvas:
         panel = [t for t, g in enumerate(groups) if g == setting or t in beside]
         curves.draw(ax, panel)
         ax.set_title(title, fontsize=9, loc="left")
-        if number % 2:
+        if number % columns:
             ax.set_ylabel("")
-        if number < 2 * rows - 2:
+        if number < columns * (rows - 1):
             ax.set_xlabel("")
     return canvas

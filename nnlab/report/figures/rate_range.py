@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from nnlab.report import answer
 from nnlab.report.figures.drawing import captions, points, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.drawing.paper import tall
 from nnlab.report.trials import sweep_of
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
@@ -23,7 +24,7 @@ def rates(findings: Findings) -> Sketch:
     """Draws the final training loss against the rate, and what `Rates` found."""
     found = need(findings.rates, "the sweep is not of rates alone")
     order = need(found.order, "no rate was tried to the end")
-    canvas = style.canvas(3.6)
+    canvas = style.canvas(tall(3.6))
     ax = canvas.add_subplot()
     losses = np.array([findings.final(t, "train_loss") for t in order])
     mean, low, high = mean_interval(losses, axis=1)

@@ -21,6 +21,7 @@ from nnlab.report.figures.drawing.levels import (
     levels_of,
     note_levels,
 )
+from nnlab.report.figures.drawing.paper import side_by_side
 from nnlab.report.figures.drawing.points import Place, draw_points
 from nnlab.report.figures.drawing.scales import Scale
 from nnlab.report.figures.learning import SECONDS
@@ -69,7 +70,8 @@ def against_sizes(findings: Findings) -> Sketch:
     why = "fewer than two networks of a data set have a depth and one width"
     need(sum(size.depth is not None for size in compared) > 1, why)
     along = panels(compared)
-    rows = math.ceil(len(along) / 2)
+    columns = side_by_side(max(len(along), 2))
+    rows = math.ceil(len(along) / columns)
     canvas = style.canvas(0.3 + 2.7 * rows, style.PAGE)
     notes = [SECONDS] if "seconds" in along else []
     for number, name in enumerate(along):
@@ -77,7 +79,7 @@ def against_sizes(findings: Findings) -> Sketch:
         draw(ax, findings, compared, name)
         if name not in OTHER and len(ax.texts) < len(costing(compared, name)):
             notes.append("Names without room are left out.")
-        if number % 2:
+        if number % columns:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
     what = f"Final test accuracy against {numbers.joined(along)}"

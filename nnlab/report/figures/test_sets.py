@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from nnlab.report.figures.drawing import captions, curves, labels, points, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.levels import Level
+from nnlab.report.figures.drawing.paper import side_by_side, tall
 from nnlab.report.figures.final import height_of
 from nnlab.report.figures.learning import learning
 from nnlab.report.trials import Sweep, sweep_of, trial_name
@@ -119,8 +120,10 @@ def severity(findings: Findings) -> Sketch:
     kinds = results.severity["transform"].to_pylist()
     shown = [s for s in SETS if s in kinds]
     need(shown, "no image was moved or rotated by more")
-    canvas = style.canvas(3.3 * len(shown))
-    for ax, name in zip(canvas.subplots(len(shown), squeeze=False)[:, 0], shown):
+    columns = side_by_side(len(shown), 1)
+    rows = len(shown) // columns
+    canvas = style.canvas(tall(3.3) * rows)
+    for ax, name in zip(canvas.subplots(rows, columns, squeeze=False).flat, shown):
         _draw_severity(ax, findings, name)
     what = f"Test accuracy against how far the images are {' and '.join(shown)}"
     caption = (

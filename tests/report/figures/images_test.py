@@ -121,7 +121,7 @@ def test_images_have_what_is_said_of_them(draw):
     shown = figure.axes[1].images[0].get_array()
     np.testing.assert_array_equal(shown, IMAGES[1, ..., 0])
     wrong = words(draw("mistakes", mistakes=mistakes()).axes[0].texts)
-    sure = "98.7 % sure; wrong: 4/5"
+    sure = "98.7 % sure (4/5)"
     assert wrong == ["true: T-shirt/top", "taken for: Ankle boot", sure]
 
 

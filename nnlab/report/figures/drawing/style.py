@@ -9,6 +9,7 @@ import io
 import itertools
 import math
 import pathlib
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -17,19 +18,22 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_mixed import MixedModeRenderer
+from matplotlib.backends.backend_pdf import Op, PdfFile, RendererPdf
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from nnlab.machine.files import write_atomic
+from nnlab.report.figures.drawing import paper
 from nnlab.report.trials import sweep_of
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 
 Look = dict[str, Any]  # keyword arguments of matplotlib's functions
 PAGE, PHONE = 6.4, 5.4
-"""Inches: the width of a page, and that at which a phone still shows the letters."""
+"""Inches: the width of a report, and that at which a phone still shows the letters."""
 INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
 # Okabe and Ito's palette without its yellow, which is illegible on white.
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
@@ -54,31 +58,41 @@ _STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",  # a page's background shows through
     "svg.fonttype": "none",  # text stays text: searchable, and read aloud
     "svg.hashsalt": "nnlab",
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
 }
+# The first comes with matplotlib and looks like Times, as LaTeX's texts do.
+_SERIF = {"font.family": "serif", "font.serif": ["STIXGeneral", "DejaVu Serif"]}
 
 
 @contextlib.contextmanager
-def context() -> Iterator[None]:
-    """Gives figures this look, whatever a matplotlibrc or a notebook has set."""
-    with matplotlib.style.context(["default", _STYLE]):
+def context(on: paper.Paper | None = None, font: str = "sans") -> Iterator[None]:
+    """Gives figures this look, whatever a matplotlibrc or a notebook has set.
+
+    They are laid out for a paper, or for a report if `on` is None.
+    """
+    look = _STYLE | (_SERIF if font == "serif" else {})
+    with matplotlib.style.context(["default", look]), paper.laid_out(on):
         yield
 
 
 def canvas(height: float, width: float = PHONE) -> Figure:
-    """Makes an empty figure of so many inches; `PAGE` is for panels side by side."""
-    return Figure(figsize=(width, height), layout="constrained")
+    """Makes an empty figure of so many inches; `PAGE` is for panels side by side.
+
+    On paper it is as wide as the paper.
+    """
+    return Figure(figsize=paper.area(height, width), layout="constrained")
 
 
 def panel(figure: Figure, number: int, count: int) -> Axes:
-    """Adds one of `count` panels, two in a row; a last one alone has the whole row.
+    """Adds one of `count` panels; a last one that is alone in its row has all of it.
 
-    `number` counts from 0. Of three in a row a phone would show no letter.
+    `number` counts from 0. In a report two stand in a row: of three a phone would show
+    no letter.
     """
-    columns = min(count, 2)
-    wide = columns > 1 and count % 2 == 1 and number == count - 1
-    return figure.add_subplot(
-        math.ceil(count / columns), columns, (number + 1, number + 1 + wide)
-    )
+    columns = paper.side_by_side(count)
+    alone = columns > 1 and count % columns == 1 and number == count - 1
+    last = number + columns if alone else number + 1
+    return figure.add_subplot(math.ceil(count / columns), columns, (number + 1, last))
 
 
 def colors(findings: Findings) -> tuple[str, ...]:
@@ -175,32 +189,81 @@ def color_bar(
     return bar
 
 
-def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
-    """Writes a figure as PNG (150 dots an inch) and SVG; equal input, equal bytes.
+def save(
+    figure: Figure,
+    path: str | pathlib.Path,
+    formats: Sequence[str] = ("png", "svg"),
+    dpi: int = 150,
+    *,
+    scale: float = 1.0,
+    font: str = "sans",
+) -> list[pathlib.Path]:
+    """Writes a figure in some formats of `paper.FORMATS`; equal input, equal bytes.
 
-    `path` has no suffix; its folder is made. Returns the paths of both files.
+    `path` has no suffix; its folder is made. Returns the paths of the files. `dpi` is
+    dots an inch, of the figure as it is stored: `scale` times as large as laid out.
     """
-    png, svg = (pathlib.Path(f"{path}{suffix}") for suffix in (".png", ".svg"))
-    png.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(png, encoded(figure, ".png"), durable=False)
-    write_atomic(svg, encoded(figure, ".svg"), durable=False)
-    return png, svg
+    paths = [pathlib.Path(f"{path}.{suffix}") for suffix in formats]
+    for file in paths:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with context(font=font):
+            content = encoded(figure, file.suffix[1:], dpi, scale)
+        write_atomic(file, content, durable=False)
+    return paths
 
 
-def encoded(figure: Figure, suffix: Literal[".png", ".svg"]) -> bytes:
-    """Returns the bytes of the file that `save` writes."""
+def encoded(figure: Figure, suffix: str, dpi: int = 150, scale: float = 1.0) -> bytes:
+    """Returns the bytes of the file that `save` writes, in the present `context`."""
     buffer = io.BytesIO()
-    with context(), warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn as boxes in the PNG.
+    with warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(
-            buffer,
-            format=suffix[1:],
-            dpi=150,
-            metadata={"Software" if suffix == ".png" else "Date": None},
-            facecolor="none" if suffix == ".svg" else "white",
-        )
+        if suffix == "pdf":
+            _print_pdf(figure, buffer, dpi, scale)
+        else:
+            figure.savefig(
+                buffer,
+                format=suffix,
+                dpi=dpi * scale,
+                metadata={"Software" if suffix == "png" else "Date": None},
+                facecolor="none" if suffix == "svg" else "white",
+            )
     figure.set_layout_engine("none")  # found once, kept for the next format
-    if suffix == ".png":
+    if suffix != "svg":
         return buffer.getvalue()
-    return numbers.visible(buffer.getvalue().decode()).encode()
+    text = numbers.visible(buffer.getvalue().decode())
+    if scale != 1:
+        start, close, rest = text.partition("viewBox")
+
+        def larger(match: re.Match[str]) -> str:
+            return f"{scale * float(match[0]):.6g}"
+
+        text = re.sub(r"[\d.]+(?=pt)", larger, start) + close + rest
+    return text.encode()
+
+
+def _print_pdf(figure: Figure, buffer: io.BytesIO, dpi: int, scale: float) -> None:
+    """Writes a figure as a PDF of one page, `scale` times as large as it is laid out.
+
+    matplotlib's own function has no such scale.
+    """
+
+    class Scaled(PdfFile):
+        def newPage(self, width: float, height: float) -> None:
+            super().newPage(scale * width, scale * height)
+            self.width, self.height = width, height  # what is outside is left out
+            self.output(scale, 0, 0, scale, 0, 0, Op.concat_matrix)
+
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    before, figure.dpi = figure.dpi, 72  # points, PDF's unit
+    file = Scaled(buffer, metadata={"CreationDate": None})
+    width, height = figure.get_size_inches()
+    file.newPage(width, height)
+    inner = RendererPdf(file, dpi * scale, height, width)
+    renderer = MixedModeRenderer(figure, width, height, dpi * scale, inner)
+    figure.draw(renderer)  # type: ignore[arg-type]
+    renderer.finalize()
+    file.finalize()
+    file.close()
+    figure.dpi = before
