@@ -255,6 +255,10 @@ def test_plots_are_figures_with_captions(found, tmp_path):
     assert found.plot("test_loss", x="step").figure.axes[0].get_xlabel() == "steps"
     names = {path.name for path in found.plot("final").save(tmp_path)}
     assert names == {"final_test_accuracy.png", "final_test_accuracy.svg"}
+    (path,) = found.plot("final").save(tmp_path / "slide", "pdf", size="slide")
+    assert b"/MediaBox [ 0 0 720 403.2 ]" in path.read_bytes()  # 10 x 5.6 inches
+    with pytest.raises(ValueError, match="did you mean 'column'"):
+        found.plot("final").save(tmp_path, size="colum")
     for what, message in {
         "finale": "nothing to plot: 'finale'; did you mean 'final'",
         "confusion": "'confusion' is drawn where the study asks for it",
@@ -263,6 +267,15 @@ def test_plots_are_figures_with_captions(found, tmp_path):
     }.items():
         with pytest.raises(ValueError, match=message):
             found.plot(what)
+
+
+def test_tables_are_texts_for_other_documents(found):
+    for form, start in (("markdown", "| trial |"), ("latex", r"\begin{tabular}{l")):
+        assert found.table(form=form).startswith(start)
+    rows = found.table("costs", form="tsv").splitlines()
+    assert len({row.count("\t") for row in rows if row}) == 1
+    with pytest.raises(ValueError, match="no table 'cost'; did you mean 'costs'"):
+        found.table("cost")
 
 
 def test_it_shows_itself(found):

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sweeps to draw, and what can be found on their Axes."""
 
+import itertools
+
 import numpy as np
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.colors import to_rgb
+from matplotlib.transforms import Bbox
 
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import curves
@@ -65,3 +69,31 @@ def dashed(ax):
     lines = [line for line in ax.lines if line.get_linestyle() == "--"]
     across = [line for line in lines if list(line.get_xdata()) == [0, 1]]
     return [line.get_ydata()[0] for line in across]
+
+
+class _Recorder(RendererAgg):
+    """Notes where each text is drawn, from its baseline to its capitals."""
+
+    def __init__(self, figure):
+        width, height = map(int, figure.bbox.size)
+        super().__init__(width, height, figure.dpi)
+        self.texts = []
+
+    def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
+        wide, _, _ = self.get_text_width_height_descent(s, prop, ismath)
+        high = 0.7 * self.points_to_pixels(prop.get_size_in_points())
+        x, y = float(x), self.height - float(y)
+        box = (x, y, x + wide, y + high) if angle == 0 else (x - high, y, x, y + wide)
+        if angle % 90 == 0:  # names that lean have no upright box
+            self.texts.append((s, Bbox.from_extents(*box)))
+
+
+def crowded(figure):
+    """Returns the texts of a figure that are cut off, and the pairs that overlap."""
+    renderer = _Recorder(figure)
+    figure.draw(renderer)
+    found = [(s, box) for s, box in renderer.texts if s.strip()]
+    page = Bbox.from_extents(-1, -1, renderer.width + 1, renderer.height + 1)
+    cut = [s for s, box in found if not all(page.contains(*p) for p in box.corners())]
+    pairs = itertools.combinations(found, 2)
+    return cut + [(s, t) for (s, a), (t, b) in pairs if a.overlaps(b)]

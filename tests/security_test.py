@@ -188,6 +188,7 @@ def test_templates_trust_no_text():
         for path in (ROOT / "nnlab" / "report" / "templates").iterdir()
     }
     assert trusted == {
+        "copy.js": [],
         "notes.txt.j2": [],
         "chart.js": [],
         "outcome.html.j2": [],
@@ -272,7 +273,7 @@ def check_policy(page):
     directives = dict(part.split(maxsplit=1) for part in content.split(";"))
     sheet, script = "".join(page.styles), "".join(page.scripts)
     templates = ROOT / "nnlab" / "report" / "templates"
-    own = ("report.js", *["chart.js"] * bool(page.data))
+    own = ("report.js", "copy.js", *["chart.js"] * bool(page.data))
     assert script == "".join((templates / name).read_text() for name in own)
     assert not any("<" in text for text in page.data)
     digest, own = (

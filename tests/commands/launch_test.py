@@ -189,6 +189,10 @@ train Q '--claim=drop(test_moved_accuracy) > 5 %' => column 'test_moved_accuracy
 train --resume --claim=x => --claim does not go with --resume without --config; launch
 train Q '--claim=test_accuracy(lr=0.1) > chance' => did you mean 'optimizer.learning_ra
 report --bands=simultaneous --list=x => --bands does not go with --list
+report --tables=latex --compare=a,b => --tables does not go with --compare
+report --workdir=x --tables=word => allowed: markdown, latex, tsv
+report --workdir=x --figure_format=jpg => allowed: pdf, svg, png
+train Q --figure_size=slides => did you mean 'slide'?
 train Q --bands=wide => --bands='wide' is not pointwise or simultaneous
 report --workdir=x --list=x => --workdir does not go with --list
 """
@@ -723,6 +727,25 @@ def test_a_report_is_redrawn_with_other_bands_and_changes_no_result(tmp_path):
         assert launched(report, f"--workdir={place}", *bands)[0] == 0
         assert told in (place / "report.md").read_text()
     assert (place / "config.json").read_bytes() == before
+
+
+def test_a_report_has_figures_and_tables_for_other_documents_beside(tmp_path):
+    place, other = tmp_path / "run", tmp_path / "plain"
+    for folder in (place, other):
+        fields = {"figures": ("updates",)}
+        made_up(num_trials=2, num_seeds=3, fields=fields, workdir=folder)
+    asked = ("--figure_size=column", "--figure_format=svg,png", "--tables=tsv")
+    status, said, _ = launched(report, f"--workdir={place}", *asked)
+    launched(report, f"--workdir={other}")
+    assert status == 0
+    for folder, names in (
+        (place / "figures/column", {"updates.svg", "updates.png"}),
+        (place / "tables", {"comparison.tsv", "how.tsv", "how_2.tsv"}),
+    ):
+        assert f"written: {folder}" in said
+        assert names <= {path.name for path in folder.iterdir()}
+    for name in ("figures/updates.png", "figures/updates.svg", "report.html"):
+        assert (place / name).read_bytes() == (other / name).read_bytes()
 
 
 def refused(told, program, *arguments):

@@ -9,6 +9,8 @@ import pytest
 import synthetic
 
 from nnlab import report
+from nnlab.report import copies
+from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
 from nnlab.words.numbers import NONE
 
@@ -106,6 +108,44 @@ def test_a_click_on_a_header_sorts_and_the_third_one_restores(opened):
         assert page.locator("tr.marked th").inner_text() == marked
         headers.nth(1).get_by_role("button").click()
         assert page.locator("th[aria-sort]").count() == 1
+
+
+def test_a_table_is_copied_as_its_files_are_written(opened, tmp_path):
+    """With the clipboard, and without one, as in a frame of a notebook."""
+    evil = "=cmd|' /C calc'!A0 <b>&amp; \\x_1 [2] ^{~} 50 % $5$ # é −3"  # noqa: RUF001
+    sweep = [{"label": evil, RATE: 0.1}, {"label": "1. www.e.x https://e.x", RATE: 0.2}]
+    claim = Claim(
+        text="- *higher* | @all",
+        quantity=Quantity(metric="test_accuracy"),
+        left={RATE: 0.1},
+        right={RATE: 0.2},
+    )
+    options = {"sweep": sweep, "claims": [claim], "target": 0.9, "num_seeds": 3}
+    found = synthetic.results(**options, workdir=tmp_path)
+    file = report.write(found.workdir)
+    sections = report.content(Findings(found)).sections
+    tables = [table for section in sections for table in section.tables]
+    names = {"Markdown": "markdown", "LaTeX": "latex", "tabs": "tsv"}
+    allowed = ["clipboard-read", "clipboard-write"]
+    for permissions in (allowed, []):
+        with opened(file=file, permissions=permissions) as page:
+            if not permissions:
+                page.evaluate("() => { navigator.clipboard.writeText = undefined; }")
+            page.evaluate(
+                "() => document.addEventListener('copy', (event) => {"
+                "window.copied = document.getSelection().toString()"
+                "  || document.activeElement.value; })"
+            )
+            page.eval_on_selector_all("details", "all => all.map(d => d.open = true)")
+            bars = page.locator(".copy")
+            assert bars.count() == len(tables)
+            for place, table in enumerate(tables):
+                for name, form in names.items():
+                    bars.nth(place).get_by_text(name, exact=True).click()
+                    bars.nth(place).get_by_text("copied").wait_for()
+                    read = "navigator.clipboard.readText()"
+                    text = page.evaluate(read if permissions else "window.copied")
+                    assert text == copies.FORMATS[form].write(table)
 
 
 # Columns as they stand, and in ascending order.

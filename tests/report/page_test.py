@@ -27,7 +27,8 @@ from nnlab.statistics.findings import Findings
 from nnlab.study.claims import higher, slower
 
 TEMPLATES = pathlib.Path(report.__file__).parent / "templates"
-SCRIPTS = [(TEMPLATES / name).read_text() for name in ("report.js", "chart.js")]
+NAMES = ("report.js", "copy.js", "chart.js")
+SCRIPTS = [(TEMPLATES / name).read_text() for name in NAMES]
 DATA = '<script type="application/json">'
 FEW = ("curves", "final")
 SMALL = {"num_trials": 2, "num_seeds": 3, "num_evaluations": 3}
@@ -51,7 +52,7 @@ class _Page(html.parser.HTMLParser):
         # The page has one script of its own, named by its policy, and figures' data.
         (own,) = re.findall(r"<script>(.*?)</script>", text, flags=re.S)
         self.data = [*map(json.loads, re.findall(f"{DATA}(.*?)</script>", text))]
-        assert own == "".join(SCRIPTS[: 2 if self.data else 1])
+        assert own == "".join(SCRIPTS[: 3 if self.data else 2])
         digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
         assert f"script-src 'sha256-{digest}';" in text
         assert "default-src 'none'" in text
