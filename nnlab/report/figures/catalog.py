@@ -25,7 +25,7 @@ from nnlab.report.figures import (
 )
 from nnlab.report.figures.drawing import chart, style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch, need
-from nnlab.report.figures.drawing.paper import SHARES, Export, clashes, fold_names
+from nnlab.report.figures.drawing.paper import SHARES, Export, clashes
 from nnlab.statistics.findings import Findings
 from nnlab.study import Quantity
 from nnlab.words import settings
@@ -167,7 +167,6 @@ def fitted(
         on = dataclasses.replace(export.paper, letters=share * export.paper.letters)
         with style.context(on, export.font):
             for place, made in enumerate(draw()):
-                fold_names(made.canvas)
                 found = clashes(made.canvas)
                 width, height = made.canvas.get_size_inches()
                 found += height / width > 1.001 * on.height / on.width

@@ -443,8 +443,8 @@ def weights(findings: Findings) -> Sketch:
     place = {"location": "bottom", "aspect": 80 // len(mosaics), "shrink": 0.7}
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for ax, (title, mosaic) in zip(panels, mosaics.items()):
-        # Equally high, so that both begin at the top.
-        room = round(ratio * mosaic.shape[1]) - len(mosaic)
+        # Side by side equally high, so that both begin at the top.
+        room = (round(ratio * mosaic.shape[1]) - len(mosaic)) * (rows == 1)
         mosaic = np.pad(mosaic, ((0, room), (0, 0), (0, 0)), constant_values=np.nan)
         limit = limits[title]
         norm, tints = Normalize(-limit, limit), matplotlib.colormaps["RdBu_r"]

@@ -71,7 +71,7 @@ class Export:
       font: one of `FONTS`.
 
     Raises:
-      ValueError: a name that is not known, or dots that are not from 30 to 2,400.
+      ValueError: a name that is not known, or dots that are not from 30 to 1,200.
     """
 
     size: str = "page"
@@ -88,8 +88,8 @@ class Export:
             if name not in allowed:
                 hint = nearest(name, allowed)
                 raise ValueError(f"unknown figure {what} {name!r}{hint}")
-        if not 30 <= self.dpi <= 2_400:  # an image of more has no use, and no room
-            raise ValueError(f"dpi={self.dpi}: from 30 to 2,400 are allowed")
+        if not 30 <= self.dpi <= 1_200:  # a page of more takes a gigabyte
+            raise ValueError(f"dpi={self.dpi}: from 30 to 1,200 are allowed")
 
     @property
     def paper(self) -> Paper:
@@ -138,9 +138,9 @@ def side_by_side(
     return max(1, min(count, most, int(area(0.0, 100.0)[0] / least)))
 
 
-def fold_names(figure: Figure) -> None:
-    """Puts names that are longer than their axis into one line more."""
-    figure.draw_without_rendering()
+def _folds_names(figure: Figure) -> bool:
+    """Puts names that are longer than their axis into one line more, if any are."""
+    folded = False
     for ax in figure.axes:
         for axis, side in ((ax.xaxis, "width"), (ax.yaxis, "height")):
             box, name = axis.label.get_window_extent(), axis.label.get_text()
@@ -150,14 +150,18 @@ def fold_names(figure: Figure) -> None:
                 at = line.find(" (") if " (" in line else len(half)
                 lines = line[:at], line[at:].strip(), *more
                 axis.set_label_text("\n".join(filter(None, lines)))
+                folded = True
+    return folded
 
 
 def clashes(figure: Figure) -> int:
     """Returns how many texts are cut or cover another, and panels that are too small.
 
-    The figure's layout is settled by that.
+    The figure's layout is settled before, in which long names of axes are folded.
     """
     figure.draw_without_rendering()
+    if _folds_names(figure):
+        figure.draw_without_rendering()
     unseen = {text for ax in figure.axes for text in _not_drawn(ax)}
     every = figure.findobj(Text)
     shown = [t for t in every if t.get_visible() and t.get_text() and t not in unseen]
