@@ -70,7 +70,7 @@ def against_sizes(findings: Findings) -> Sketch:
     why = "fewer than two networks of a data set have a depth and one width"
     need(sum(size.depth is not None for size in compared) > 1, why)
     along = panels(compared)
-    columns = side_by_side(max(len(along), 2))
+    columns = side_by_side(len(along))
     rows = math.ceil(len(along) / columns)
     canvas = style.canvas(0.3 + 2.7 * rows, style.PAGE)
     notes = [SECONDS] if "seconds" in along else []
