@@ -190,7 +190,9 @@ class ModelBuilder(controls.widgets.VBox):
         """Writes the report; in Colab the browser saves it at once."""
         path = self.write_report()
         if path and "google.colab" in sys.modules:
-            importlib.import_module("google.colab.files").download(str(path))
+            from google.colab import files
+
+            files.download(str(path))
 
     def _press_clear(self, _: Any) -> None:
         """Takes earlier runs out of the plots; a running one soon draws new ones."""

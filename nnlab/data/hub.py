@@ -133,7 +133,8 @@ def _on_hub(datasets: Any, where: str) -> tuple[Any, list[Path]]:
     reason = "HF_HUB_OFFLINE is set"
     if not constants.HF_HUB_OFFLINE:
         reason = network.unreachable(datasets.config.HF_ENDPOINT)
-        for place in (datasets.config, constants) if reason else ():
+        places: tuple[Any, ...] = (datasets.config, constants) if reason else ()
+        for place in places:
             place.HF_HUB_OFFLINE = True
     if not reason:
         kept = shown(Path(datasets.config.HF_DATASETS_CACHE))

@@ -156,7 +156,7 @@ def count(number: int, noun: str) -> str:
 def joined(names: Sequence[str]) -> str:
     """Joins names as in "a, b and c"; with semicolons where a name has a comma."""
     comma = "; " if any("," in n for n in names) else ", "
-    return " and ".join(filter(None, (comma.join(names[:-1]), names[-1])))
+    return " and ".join(filter(None, (comma.join(names[:-1]), *names[-1:])))
 
 
 def median_text(epochs: float) -> str:

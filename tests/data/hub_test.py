@@ -166,7 +166,5 @@ def test_files_of_other_kinds_are_refused(library, tmp_path, monkeypatch):
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(
-        ValueError, match=re.escape("pip install -c constraints.txt -e")
-    ):
+    with pytest.raises(ValueError, match=re.escape('pip install "nnlab-jax[hf]"')):
         load("hf:owner/name")

@@ -71,6 +71,7 @@ def test_latex_is_a_tabular_whose_cells_read_back():
         parts = re.split(r"(?<!\\)&", row.removesuffix(r" \\"))
         for part in parts:  # what is left has no meaning to LaTeX
             assert not re.search(r"[%&_#$~^\\{}]", spelt.sub("", part))
+            assert not part.startswith("[")  # a length, behind the row before
         read.append([spelt.sub(lambda m: LATEX[m[0]], part).strip() for part in parts])
     assert read == WANTED
 

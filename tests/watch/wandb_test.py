@@ -178,5 +178,5 @@ def test_what_fails_at_wandb_costs_no_run(library, tmp_path, monkeypatch, caplog
 
 def test_without_wandb_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ValueError, match=r'pip install -c .* -e "\.\[wandb\]"'):
+    with pytest.raises(ValueError, match=r'pip install "nnlab-jax\[wandb\]"'):
         watched.Runs(tmp_path, STUDY, 2)
