@@ -66,6 +66,9 @@ def values(items):
 
 def sent(workdir: pathlib.Path):
     """Returns ``{id: run}`` of all that was sent: about, history by step, summary."""
+    import wandb
+
+    wandb.teardown()  # ends its process, which writes the files
     runs = {}
     for file in sorted(workdir.glob("wandb/offline-run-*/*.wandb")):
         found: dict = {"history": {}, "summary": {}}
