@@ -72,15 +72,17 @@ def get_config(arg: str = "") -> ConfigDict:
         c.lower("Batches of 9 end worse than of 45, after equal epochs", TEST, B9, B45),
         c.higher("Batch 6 ends further below its best than 45", FALL, B6, B45),
         c.higher("The losses of 6 spread more than those of 45", NOISE, B6, B45),
-        c.higher("More networks end at chance at 6 than at 45", c.AT_CHANCE, B6, B45),
-        c.higher("An epoch takes longer at 6 than at 45", c.SECONDS, B6, B45),
-        c.same_within("9 is large enough: it ends like 45", 0.01, TEST, B9, B45),
+        c.higher("Batches of 6 end at chance more than of 45", c.AT_CHANCE, B6, B45),
+        c.higher(
+            "An epoch of batches of 6 takes longer than of 45", c.SECONDS, B6, B45
+        ),
+        c.same_within("Batches of 9 are large enough: like 45", 0.01, TEST, B9, B45),
         c.same_within("10, the number of classes, ends like 45", 0.01, TEST, B10, B45),
         c.higher("45 is better than 9 after equal updates", late, B45, B9),
         c.higher("70 is ahead of 140 after an epoch", FIRST, B70, B140, margin=0.02),
         c.same_within("70 is like 140 after equal updates", 0.02, early, B70, B140),
     )
-    main = "after equal epochs", "takes", "chance"
+    main = "after equal epochs", "takes", "at chance"
     config.claims = c.answering(c.about(claims), *main)
     return config
 

@@ -30,7 +30,7 @@ PAIRS = ((1, 16), (2, 16), (6, 16), (10, 16), (6, 8), (6, 32), (6, 64))
 DEPTHS, WIDTHS = (1, 2, 4, 6, 10), (8, 16, 32, 64)
 NET = {(d, w): {"model.depth": d, "model.hidden": (w,)} for d in DEPTHS for w in WIDTHS}
 WORST, MIDDLE, DEEP, BEST = NET[1, 16], NET[6, 16], NET[10, 16], NET[6, 64]
-TREES, NO_MORE = {"model.name": "boosted_trees"}, "10 x 16 does not beat 6 x 16"
+TREES, NO_MORE = {"model.name": "boosted_trees"}, "Ten layers are no better than six"
 TEST, SCORE, SPREAD = "test_accuracy", "validation_accuracy", "batch_loss_std"
 RISE, GAP = c.best_minus_final("validation_loss"), c.drop(SCORE)
 CLAIMS = (
@@ -39,7 +39,7 @@ CLAIMS = (
     c.same_within("6 x 64 reaches 96.2 % (within 1 point)", 0.01, SCORE, BEST, 0.962),
     c.same_within("1 x 16 reaches 90.0 % (within 1 point)", 0.01, SCORE, WORST, 0.9),
     c.higher("Depth helps: 6 x 16 beats 1 x 16", SCORE, MIDDLE, WORST),
-    c.higher("10 x 16 beats 6 x 16", SCORE, DEEP, MIDDLE, otherwise=NO_MORE),
+    c.higher("Ten layers beat six", SCORE, DEEP, MIDDLE, otherwise=NO_MORE),
     c.higher("An epoch of 10 x 16 takes longer than of 1 x 16", c.SECONDS, DEEP, WORST),
     c.lower("Width hurts: 6 x 64 is worse than 6 x 16", SCORE, BEST, MIDDLE),
     c.higher("Width helps: 6 x 64 is better than 6 x 16", SCORE, BEST, MIDDLE),
@@ -72,7 +72,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.figures = ("map", "sizes", "costs")
     else:
         config.update(eval_every_epochs=2.0, figures=figures)
-        config.claims = c.answering(config.claims, " helps", "10 x 16 beats")
+        config.claims = c.answering(config.claims, " helps", "Ten layers")
         config.notes = ("The lab report says that width hurts, and that it helps.",)
     config.update(sized(size, smoke={"train_size": 2_000, "num_epochs": 2}))
     if size == "smoke":

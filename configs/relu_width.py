@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Are 10 hidden ReLU units enough, and how many of them are active?
+"""How much worse are 10 hidden ReLU units than 100, and how many are active?
 
     python -m launch.train --config=configs/relu_width.py:mnist --data_dir=DIR \
         --workdir=runs/relu_width
