@@ -73,9 +73,7 @@ def get_config(arg: str = "") -> ConfigDict:
         c.higher("Batch 6 ends further below its best than 45", FALL, B6, B45),
         c.higher("The losses of 6 spread more than those of 45", NOISE, B6, B45),
         c.higher("Batches of 6 end at chance more than of 45", c.AT_CHANCE, B6, B45),
-        c.higher(
-            "An epoch of batches of 6 takes longer than of 45", c.SECONDS, B6, B45
-        ),
+        c.higher("With batches of 6 an epoch takes longer", c.SECONDS, B6, B45),
         c.same_within("Batches of 9 are large enough: like 45", 0.01, TEST, B9, B45),
         c.same_within("10, the number of classes, ends like 45", 0.01, TEST, B10, B45),
         c.higher("45 is better than 9 after equal updates", late, B45, B9),
