@@ -45,7 +45,7 @@ def curves(
       lines: ``{name in the legend: (E, S)}``; NaN for networks that diverged.
       chance: for accuracies, that of a constant answer; None for losses, which get a
         logarithmic axis if they span decades.
-      earlier: runs to compare with, drawn pale below the lines.
+      earlier: at most `MOST_EARLIER` runs to compare with, drawn pale below the lines.
     """
     dress(ax)
     ax.tick_params(labelsize=8)
@@ -54,7 +54,8 @@ def curves(
     colors = list(CATEGORIES[: len(lines)])
     for number, at, values in earlier:
         drawn.append((f"run {number}", at, values, PALE))
-        colors.append(CATEGORIES[len(lines) + number % MOST_EARLIER])
+        turns = (len(lines) + (number + k) % MOST_EARLIER for k in range(MOST_EARLIER))
+        colors.append(next(CATEGORIES[k] for k in turns if CATEGORIES[k] not in colors))
     for (name, at, values, alpha), color in zip(drawn, colors):
         mean, low, high = mean_interval(values, axis=1)
         if np.isfinite(mean).any():

@@ -203,11 +203,9 @@ class ModelBuilder(controls.widgets.VBox):
 
     def _earlier(self) -> list[Training]:
         """Returns the trainings that the last one is compared with."""
-        last = len(self._trainings)
-        first = max(self._first_compared, last - plots.MOST_EARLIER)
-        before = self._trainings[first - 1 : last - 1]
-        data = self._trainings[-1].dataset
-        return [each for each in before if each.dataset is data and len(each.history)]
+        *before, last = self._trainings[self._first_compared - 1 :]
+        same = [each for each in before if each.dataset is last.dataset]
+        return [each for each in same if len(each.history)][-plots.MOST_EARLIER :]
 
     def _editor(self, name: str, preset: str) -> list[Any]:
         """Makes the table of layers, with what is above and below it."""

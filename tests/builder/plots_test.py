@@ -34,18 +34,19 @@ def test_lines_are_means_over_the_networks_that_are_left(ax):
     assert ax.get_xlim() == (0, 2)
 
 
-def test_earlier_runs_are_paler_lines_of_their_own_length_and_colour(ax):
+@pytest.mark.parametrize("numbers", [(3, 4, 5, 6), (3, 7, 8, 12)])
+def test_earlier_runs_are_paler_lines_of_their_own_length_and_colour(ax, numbers):
     longer = np.array([0.0, 5.0])
-    earlier = [(n, longer, ACCURACY[:2] + n / 100) for n in range(3, 7)]
+    earlier = [(n, longer, ACCURACY[:2] + n / 100) for n in numbers]
     plots.curves(ax, EPOCHS, BOTH, chance=0.1, earlier=earlier)
     lines = {line.get_label(): line for line in ax.lines}
-    runs = [lines[f"run {n}"] for n in range(3, 7)]
+    runs = [lines[f"run {n}"] for n in numbers]
     np.testing.assert_allclose(runs[0].get_ydata(), [0.23, 0.58])
     assert ax.get_xlim() == (0, 5)
     assert len({line.get_color() for line in [*runs, lines["training"]]}) == 5
     assert max(run.get_alpha() for run in runs) < lines["training"].get_alpha()
     named = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert named == [*BOTH, *(f"run {n}" for n in range(3, 7))]
+    assert named == [*BOTH, *(f"run {n}" for n in numbers)]
 
 
 @pytest.mark.parametrize(("high", "scale"), [(20.0, "linear"), (2000.0, "log")])

@@ -271,6 +271,7 @@ def test_earlier_runs_on_the_same_data_stay_in_the_plots_until_cleared(
         return b""
 
     monkeypatch.setattr(builder_widgets.plots, "picture", picture)
+    monkeypatch.setattr(builder_widgets.plots, "MOST_EARLIER", 1)
     assert user.control("Clear curves").disabled
     for _ in range(2):
         user.builder.train(wait=True)
@@ -280,10 +281,15 @@ def test_earlier_runs_on_the_same_data_stay_in_the_plots_until_cleared(
     assert user.control("Clear curves").disabled
     user.builder.train(wait=True)
     assert [run for run, *_ in drawn[-1]] == [2]
+    first = user.control("data set").value
     user.set("data set", "digits")
     user.builder.stack = editing.PRESETS["one linear layer"](10)
     user.builder.train(wait=True)
     assert drawn[-1] == []
+    user.set("data set", first)
+    user.builder.stack = editing.PRESETS["one linear layer"](3)
+    user.builder.train(wait=True)
+    assert [run for run, *_ in drawn[-1]] == [3]  # the last one on these data
 
 
 @pytest.mark.slow
