@@ -124,7 +124,7 @@ def set_up(tmp_path):
     make_wheel(index, "other", "1.0", needs=["toy"])
     make_wheel(index, "other", "2.0", needs=["toy>=3"])
     code = "import other\nclass notebook:\n    def set_up(): print('it trains')\n"
-    needs = ["toy>=2", "other>=1", "toy>=3; extra == 'more'"]
+    needs = ["Toy>=2", "other>=1", "toy>=3; extra == 'more'"]
     make_wheel(beside, "nnlab_jax", "9.0", code, needs)
     (beside / "cell.py").write_text(read(FILES[0]).cells[1].source)
     venv.create(tmp_path / "env", symlinks=True)
@@ -142,27 +142,50 @@ def set_up(tmp_path):
         command = [tmp_path / "env" / "bin" / "python", "cell.py"]
         how = {"cwd": beside, "env": environment, "capture_output": True, "text": True}
         done = subprocess.run(command, **how)
-        last = (done.stderr or done.stdout).splitlines()[-1].removeprefix("__main__.")
-        return last, sorted(p.name for p in site.glob("*.dist-info"))
+        said = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+        said[-1] = said[-1].removeprefix("__main__.")
+        there = (path.name.removesuffix(".dist-info") for path in site.glob("*-info"))
+        return said, sorted(there)
 
     return run
 
 
-def test_the_set_up_leaves_what_is_new_enough_alone(set_up):
-    said, there = set_up(toy="2.0")
-    names = ["nnlab_jax-9.0", "other-1.0", "toy-2.0"]
-    assert (said, there) == ("it trains", [f"{name}.dist-info" for name in names])
+def test_the_set_up_leaves_what_is_new_enough_alone(set_up, tmp_path):
+    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    (site / "more.pth").write_text(f"{tmp_path / 'index' / 'toy-1.0-py3-none-any.whl'}")
+    said, there = set_up(toy="2.0")  # Python imports it before that older copy
+    assert said[-1] == "it trains"
+    assert there == ["nnlab_jax-9.0", "other-1.0", "toy-2.0"]
+
+
+def test_the_set_up_installs_the_newest_wheel_and_names_it(set_up, tmp_path):
+    code = "class notebook:\n    def set_up(): print('it is new')\n"
+    wheel = make_wheel(tmp_path / "notebooks", "nnlab_jax", "10.0", code, ["toy"])
+    assert set_up()[0] == [f"nnlab comes from {wheel}", "it is new"]
+
+
+def test_the_set_up_takes_no_mere_folder_for_nnlab(set_up, tmp_path):
+    (tmp_path / "notebooks" / "nnlab" / "docs").mkdir(parents=True)
+    assert set_up()[0][-1] == "it trains"
 
 
 def test_the_set_up_asks_for_a_restart_if_it_had_to_change_a_package(set_up):
-    assert set_up(toy="1.0")[0] == "Stop: Restart the kernel: pip had to renew toy"
-    assert set_up()[0] == "it trains"
+    line = "Stop: Restart the kernel: pip had to renew toy"
+    assert set_up(toy="1.0")[0][-1] == line
+    assert set_up()[0] == ["it trains"]
 
 
 def test_the_set_up_says_what_to_do_where_nnlab_is_nowhere(set_up, tmp_path):
     next(tmp_path.glob("notebooks/*.whl")).unlink()
     line = "Stop: nnlab is missing: put its wheel beside this notebook or set SOURCE"
-    assert set_up() == (line, [])
+    said, there = set_up()
+    assert (said[-1], there) == (line, [])
+
+
+def test_the_set_up_says_what_to_do_where_only_pip_knows_nnlab(set_up, tmp_path):
+    set_up()
+    next(tmp_path.glob("env/lib/python*/site-packages/nnlab.py")).unlink()
+    assert set_up()[0][-1].startswith("Stop: only pip finds nnlab")
 
 
 @pytest.mark.parametrize(
