@@ -51,7 +51,8 @@ def unmeasured(results: Results, trial: int, quantity: Quantity) -> str:
     if quantity.epoch is not None:
         unit = program["steps_per_epoch"]
         at = quantity.epoch * unit
-        if np.abs(known - at).min() <= 0.5:  # evaluations are between whole updates
+        # Evaluations are between whole updates.
+        if np.abs(known - at).min() <= 0.5 + _ROUNDING * unit:
             return ""
     elif at is None or known[0] <= at <= known[-1]:  # else on a straight line
         return ""

@@ -181,10 +181,11 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         assert quantity.epoch is not None
         distance = np.abs(curve.epochs - quantity.epoch)
         every = results.trials[trial].hyperparameters.eval_every_epochs
-        near = int(distance.argmin())
-        if distance[near] <= every / 2:
-            return curve.values[:, near]
         per_epoch = results.program(trial)["steps_per_epoch"]
+        near = int(distance.argmin())
+        # Networks are evaluated once an update at most.
+        if distance[near] <= max(every, 1 / per_epoch) / 2 + ROUNDING:
+            return curve.values[:, near]
         return _after_all(results, trial, curve, quantity.epoch * per_epoch)
     if reduction == "at_step":
         assert quantity.step is not None
