@@ -22,10 +22,11 @@ _BY_LAYER = re.compile(r"(last_)?grad_norm_\w+|\w+_active_share")
 def of_study(
     study: Study, texts: Iterable[str], own_metrics: Iterable[str] = ()
 ) -> tuple[Claim, ...]:
-    """Returns a study's claims and those that texts ask of it, each once.
+    """Returns a study's claims and those that texts ask of it, each of these once.
 
-    What is asked carries the answer to its question. `own_metrics` are those handed in.
-    A search does not know its trials before.
+    What is asked carries the answer to its question; of a study's claims that are it,
+    the first does. `own_metrics` are those handed in. A search does not know its trials
+    before.
 
     Raises:
       ValueError: no claim, or about trials, columns or epochs that the study does not
@@ -39,16 +40,20 @@ def of_study(
     trials = () if study.search.space else study.trials()
     columns = [name for name in CURVES if name not in KEYS]
     columns += [name for name in measured if name not in columns]
+    texts = list(texts)
     asked = _read(texts, trials, columns, instants.unplanned, layers=True)
-    joined: dict[str | int, Claim] = {}
-    for place, claim in enumerate(study.claims):
+    typed = [grammar.answer(text) for text in texts]  # a study may have them already
+    claims: list[Claim] = []
+    left = dict(asked)
+    for claim in study.claims:
         key = _key(claim, trials)
-        joined.setdefault(key if key in asked else place, claim)
-    every = joined | {key: c for key, c in asked.items() if key not in joined}
-    return tuple(
-        dataclasses.replace(claim, main=claim.main or key in asked)
-        for key, claim in every.items()
-    )
+        if left.pop(key, None):
+            claim = dataclasses.replace(claim, main=True)
+        elif key in asked and claim in typed:
+            continue
+        claims.append(claim)
+    more = (dataclasses.replace(claim, main=True) for claim in left.values())
+    return (*claims, *more)
 
 
 def of_run(found: Results, texts: Iterable[str]) -> tuple[Results, list[Claim]]:
@@ -132,9 +137,9 @@ def _unmet(
         found = meant(trials, side) if isinstance(side, dict) else []
         if isinstance(side, dict) and not found:
             return _unnamed(side, trials)
-        for trial in found:
-            if reason := lacking(trial, quantity):
-                return reason
+        reasons = [lacking(trial, quantity) for trial in found]
+        if any(reasons) and (claim.among == "mean" or all(reasons)):
+            return next(filter(None, reasons))
     added, taken = claim.parted(lambda side: [t.index for t in meant(trials, side)])
     return "both sides are the same trials" if added == taken else ""
 

@@ -17,12 +17,25 @@ SAME, OTHER = 'test_accuracy("0") > chance', 'test_accuracy("1") > chance'
 
 def test_a_claim_of_a_study_carries_its_answer_and_is_there_once():
     study = Study(claims=[OWN], sweep=synthetic.labelled(2))
-    found = asked.of_study(study, [SAME, OTHER, OTHER])
-    assert [claim.text for claim in found] == ["own words", OTHER]
-    assert all(claim.main for claim in found)
     own, other = asked.of_study(study, [SAME, OTHER, OTHER])
     assert own == dataclasses.replace(OWN, main=True)
     assert (other.text, other.main) == (OTHER, True)
+
+
+def test_asking_leaves_all_claims_of_a_study():
+    again = dataclasses.replace(OWN, text="other words", otherwise="It does not")
+    study = Study(claims=[OWN, again], sweep=synthetic.labelled(2))
+    first = dataclasses.replace(OWN, main=True)
+    assert asked.of_study(study, [SAME]) == (first, again)
+
+
+def test_of_the_best_trials_one_needs_a_value():
+    sweep = [{"num_epochs": n, "label": str(n)} for n in (1, 3)]
+    study, text = Study(sweep=sweep), "at_epoch({}, test_accuracy, {}) > chance"
+    assert asked.of_study(study, [text.format(2, "best of all")])
+    for epoch, side in ((2, ""), (4, "best of all")):
+        with pytest.raises(ValueError, match=f"no value at epoch {epoch}"):
+            asked.of_study(study, [text.format(epoch, side).replace(", )", ")")])
 
 
 TWO = [{"batch_size": 8, "label": "a"}, {"batch_size": 9, "label": "b"}]
