@@ -56,6 +56,19 @@ def of_study(
     return (*claims, *more)
 
 
+def check_planned(study: Study) -> None:
+    """Checks that the trials of a study's own claims are evaluated at their epochs.
+
+    Claims about trials that the study does not have may stay.
+
+    Raises:
+      ValueError: a claim about an epoch at which nothing is evaluated.
+    """
+    for claim in study.claims:
+        if reason := _lacking(claim, study.trials(), instants.unplanned):
+            raise ValueError(f"claim {claim.text!r}: {reason}")
+
+
 def of_run(found: Results, texts: Iterable[str]) -> tuple[Results, list[Claim]]:
     """Adds claims to the study of a run, whose record on disk stays as it is.
 
@@ -133,15 +146,27 @@ def _unmet(
     """Says which side of a claim has no trials, or no value; "" for none."""
     if not trials:
         return ""
+    for side in claim.sides:
+        if not meant(trials, side):
+            return _unnamed(side, trials)
+    if reason := _lacking(claim, trials, lacking):
+        return reason
+    added, taken = claim.parted(lambda side: [t.index for t in meant(trials, side)])
+    return "both sides are the same trials" if added == taken else ""
+
+
+def _lacking(
+    claim: Claim,
+    trials: Sequence[Trial],
+    lacking: Callable[[Trial, Quantity], str],
+) -> str:
+    """Says what a trial of a claim, of the best all, have no value of; "" for none."""
     for quantity, side in claim.compared:
         found = meant(trials, side) if isinstance(side, dict) else []
-        if isinstance(side, dict) and not found:
-            return _unnamed(side, trials)
         reasons = [lacking(trial, quantity) for trial in found]
         if any(reasons) and (claim.among == "mean" or all(reasons)):
             return next(filter(None, reasons))
-    added, taken = claim.parted(lambda side: [t.index for t in meant(trials, side)])
-    return "both sides are the same trials" if added == taken else ""
+    return ""
 
 
 def _unnamed(side: Mapping[str, Any], trials: Sequence[Trial]) -> str:

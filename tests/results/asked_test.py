@@ -9,7 +9,7 @@ import synthetic
 from nnlab.results import asked
 from nnlab.statistics.findings import Findings
 from nnlab.study import Study, grammar
-from nnlab.study.claims import higher
+from nnlab.study.claims import at_epoch, higher
 
 OWN = higher("own words", "test_accuracy", {"label": "0"}, "chance")
 SAME, OTHER = 'test_accuracy("0") > chance', 'test_accuracy("1") > chance'
@@ -27,6 +27,16 @@ def test_asking_leaves_all_claims_of_a_study():
     study = Study(claims=[OWN, again], sweep=synthetic.labelled(2))
     first = dataclasses.replace(OWN, main=True)
     assert asked.of_study(study, [SAME]) == (first, again)
+
+
+def test_a_studys_own_claims_are_about_what_is_evaluated():
+    sweep = [{"num_epochs": n, "label": str(n)} for n in (1, 3)]
+    for at, label in ((3, "3"), (9, "gone")):
+        early = higher("It learns", at_epoch(at, "test_loss"), {"label": label}, 0.5)
+        asked.check_planned(Study(claims=[early], sweep=sweep))
+    early = higher("It learns", at_epoch(3, "test_loss"), {"label": "1"}, 0.5)
+    with pytest.raises(ValueError, match="'It learns': test_loss has no value at e"):
+        asked.check_planned(Study(claims=[early], sweep=sweep))
 
 
 def test_of_the_best_trials_one_needs_a_value():

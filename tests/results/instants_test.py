@@ -38,6 +38,12 @@ def test_a_plan_tells_at_which_epochs_it_evaluates(epoch, metric, told):
     assert found.endswith(told)
 
 
+def test_the_end_of_training_by_updates_is_not_known_beforehand():
+    base = Hyperparameters(num_epochs=5, eval_every_epochs=2.0, max_steps=30)
+    (trial,) = Study(base=base).trials()
+    assert instants.unplanned(trial, at_epoch(1.5, TEST)) == ""
+
+
 def test_the_last_evaluation_is_at_the_end_and_that_of_trees_is_not_planned():
     base = Hyperparameters(num_epochs=5, eval_every_epochs=2.0)
     (trial,) = Study(base=base).trials()
