@@ -10,6 +10,7 @@ from nnlab.results import instants
 from nnlab.results.answers import SPLITS
 from nnlab.results.tables import CURVES, Results
 from nnlab.study import Claim, Quantity, Study, Trial, grammar
+from nnlab.study.claims import nonsense
 from nnlab.study.fitting import meant
 from nnlab.words.spelling import nearest
 
@@ -57,16 +58,19 @@ def of_study(
 
 
 def check_planned(study: Study) -> None:
-    """Checks that the trials of a study's own claims are evaluated at their epochs.
+    """Checks that a new run of a study could decide the study's own claims.
 
     Claims about trials that the study does not have may stay.
 
     Raises:
-      ValueError: a claim about an epoch at which nothing is evaluated.
+      ValueError: a claim about a number where no value can be, or an epoch at which
+        nothing is evaluated.
     """
+    trials = study.trials()
     for claim in study.claims:
-        if reason := _lacking(claim, study.trials(), instants.unplanned):
-            raise ValueError(f"claim {claim.text!r}: {reason}")
+        problem = nonsense(claim) or _lacking(claim, trials, instants.unplanned)
+        if problem:
+            raise ValueError(f"claim {claim.text!r}: {problem}")
 
 
 def of_run(found: Results, texts: Iterable[str]) -> tuple[Results, list[Claim]]:

@@ -37,6 +37,10 @@ def test_a_studys_own_claims_are_about_what_is_evaluated():
     early = higher("It learns", at_epoch(3, "test_loss"), {"label": "1"}, 0.5)
     with pytest.raises(ValueError, match="'It learns': test_loss has no value at e"):
         asked.check_planned(Study(claims=[early], sweep=sweep))
+    fields = {"text": "x", "quantity": {"metric": "test_accuracy"}, "left": {}}
+    old = Study(claims=[{**fields, "right": 97}])  # as the record of a run may have it
+    with pytest.raises(ValueError, match="claim 'x': 97 is out of range"):
+        asked.check_planned(old)
 
 
 def test_of_the_best_trials_one_needs_a_value():
