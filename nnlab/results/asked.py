@@ -16,7 +16,7 @@ from nnlab.words.spelling import nearest
 
 KEYS = ("trial", "seed", "step", "epoch", "examples")
 """Columns of the curves that say of what a row is."""
-_BY_LAYER = re.compile(r"(last_)?grad_norm_\w+|\w+_active_share")
+_BY_LAYER = re.compile(r"grad_norm_\w+|\w+_active_share")
 """Columns whose names hold those of layers."""
 
 
@@ -125,7 +125,12 @@ def _read(
 
 
 def _key(claim: Claim, trials: Sequence[Trial]) -> str:
-    """Returns what a claim compares, whatever its words and those of its sides."""
+    """Returns what a claim compares, whatever its words and those of its sides.
+
+    The best of one trial is that trial.
+    """
+    if all(len(meant(trials, side)) == 1 for side in claim.sides):
+        claim = dataclasses.replace(claim, among="mean")
     return claim.normal(
         lambda side: [t.index for t in meant(trials, side)] or sorted(side.items())
     )

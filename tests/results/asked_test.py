@@ -17,7 +17,8 @@ SAME, OTHER = 'test_accuracy("0") > chance', 'test_accuracy("1") > chance'
 
 def test_a_claim_of_a_study_carries_its_answer_and_is_there_once():
     study = Study(claims=[OWN], sweep=synthetic.labelled(2))
-    own, other = asked.of_study(study, [SAME, OTHER, OTHER])
+    alone = OTHER.replace('"1"', 'best of "1"')  # of one trial
+    own, other = asked.of_study(study, [SAME, OTHER, OTHER, alone])
     assert own == dataclasses.replace(OWN, main=True)
     assert (other.text, other.main) == (OTHER, True)
 
@@ -121,6 +122,8 @@ def test_what_is_no_column_of_a_run_or_says_of_what_a_row_is_is_refused():
     assert asked.of_run(run, ["grad_norm_dense_0() > 1"])
     with pytest.raises(ValueError, match="unknown column 'grad_norm_dense_9'"):
         asked.of_run(run, ["grad_norm_dense_9() > 1"])
+    with pytest.raises(ValueError, match="unknown column 'last_grad_norm_dense_0'"):
+        asked.of_study(Study(), ["last_grad_norm_dense_0() > 1"])  # of members
     with pytest.raises(ValueError, match="unknown column 'epoch'"):
         asked.of_study(Study(), ["epoch() > 1"])
 
