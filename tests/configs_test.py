@@ -11,6 +11,7 @@ from launched import ROOT, launched
 
 from nnlab import report, results
 from nnlab.commands import train
+from nnlab.results.asked import check_planned
 from nnlab.runs import experiment
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.judging import undecidable
@@ -60,6 +61,7 @@ def test_a_config_makes_a_study_whose_claims_find_their_trials(name, arg):
     study = study_of(name, arg)
     assert study.question.endswith("?")
     assert study.claims
+    check_planned(study)
     for claim in study.claims:
         for side in (claim.left, claim.right):
             if isinstance(side, dict):

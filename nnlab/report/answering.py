@@ -124,14 +124,15 @@ def _compared(results: Results, claim: Claim, relation: str, by: str = "") -> st
     if claim.beside or claim.right_quantity:
         return ""
     what, left = noun(claim.quantity), _side(results, claim.left)
+    is_best = claim.among == "best"
     if isinstance(claim.right, dict):
-        right = _side(results, claim.right)
+        right = _side(results, claim.right) + ", each at its best" * is_best
         if relation not in _HIGHER:
             by = f"by {'less' if relation == 'same' else 'more'} than "
             by = f"{by}{margin_text(claim)} " * bool(claim.margin)
             return f"{what} differs {by}between {left} and {right}"
         return f"{what} is {by}{_HIGHER[relation]} with {left} than with {right}"
-    right = "chance"
+    left, right = left + " at its best" * is_best, "chance"
     if not isinstance(claim.right, str):
         is_percent = is_share(claim.quantity)
         right = f"{100 * claim.right:g} %" if is_percent else f"{claim.right:g}"

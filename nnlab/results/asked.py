@@ -10,22 +10,24 @@ from nnlab.results import instants
 from nnlab.results.answers import SPLITS
 from nnlab.results.tables import CURVES, Results
 from nnlab.study import Claim, Quantity, Study, Trial, grammar
+from nnlab.study.claims import nonsense
 from nnlab.study.fitting import meant
 from nnlab.words.spelling import nearest
 
 KEYS = ("trial", "seed", "step", "epoch", "examples")
 """Columns of the curves that say of what a row is."""
-_BY_LAYER = re.compile(r"(last_)?grad_norm_\w+|\w+_active_share")
+_BY_LAYER = re.compile(r"grad_norm_\w+|\w+_active_share")
 """Columns whose names hold those of layers."""
 
 
 def of_study(
     study: Study, texts: Iterable[str], own_metrics: Iterable[str] = ()
 ) -> tuple[Claim, ...]:
-    """Returns a study's claims and those that texts ask of it, each once.
+    """Returns a study's claims and those that texts ask of it, each of these once.
 
-    What is asked carries the answer to its question. `own_metrics` are those handed in.
-    A search does not know its trials before.
+    What is asked carries the answer to its question; of a study's claims that are it,
+    the first does. `own_metrics` are those handed in. A search does not know its trials
+    before.
 
     Raises:
       ValueError: no claim, or about trials, columns or epochs that the study does not
@@ -39,16 +41,36 @@ def of_study(
     trials = () if study.search.space else study.trials()
     columns = [name for name in CURVES if name not in KEYS]
     columns += [name for name in measured if name not in columns]
+    texts = list(texts)
     asked = _read(texts, trials, columns, instants.unplanned, layers=True)
-    joined: dict[str | int, Claim] = {}
-    for place, claim in enumerate(study.claims):
+    typed = [grammar.answer(text) for text in texts]  # a study may have them already
+    claims: list[Claim] = []
+    left = dict(asked)
+    for claim in study.claims:
         key = _key(claim, trials)
-        joined.setdefault(key if key in asked else place, claim)
-    every = joined | {key: c for key, c in asked.items() if key not in joined}
-    return tuple(
-        dataclasses.replace(claim, main=claim.main or key in asked)
-        for key, claim in every.items()
-    )
+        if left.pop(key, None):
+            claim = dataclasses.replace(claim, main=True)
+        elif key in asked and claim in typed:
+            continue
+        claims.append(claim)
+    more = (dataclasses.replace(claim, main=True) for claim in left.values())
+    return (*claims, *more)
+
+
+def check_planned(study: Study) -> None:
+    """Checks that a new run of a study could decide the study's own claims.
+
+    Claims about trials that the study does not have may stay.
+
+    Raises:
+      ValueError: a claim about a number where no value can be, or an epoch at which
+        nothing is evaluated.
+    """
+    trials = study.trials()
+    for claim in study.claims:
+        problem = nonsense(claim) or _lacking(claim, trials, instants.unplanned)
+        if problem:
+            raise ValueError(f"claim {claim.text!r}: {problem}")
 
 
 def of_run(found: Results, texts: Iterable[str]) -> tuple[Results, list[Claim]]:
@@ -103,7 +125,12 @@ def _read(
 
 
 def _key(claim: Claim, trials: Sequence[Trial]) -> str:
-    """Returns what a claim compares, whatever its words and those of its sides."""
+    """Returns what a claim compares, whatever its words and those of its sides.
+
+    The best of one trial is that trial.
+    """
+    if all(len(meant(trials, side)) == 1 for side in claim.sides):
+        claim = dataclasses.replace(claim, among="mean")
     return claim.normal(
         lambda side: [t.index for t in meant(trials, side)] or sorted(side.items())
     )
@@ -128,15 +155,27 @@ def _unmet(
     """Says which side of a claim has no trials, or no value; "" for none."""
     if not trials:
         return ""
-    for quantity, side in claim.compared:
-        found = meant(trials, side) if isinstance(side, dict) else []
-        if isinstance(side, dict) and not found:
+    for side in claim.sides:
+        if not meant(trials, side):
             return _unnamed(side, trials)
-        for trial in found:
-            if reason := lacking(trial, quantity):
-                return reason
+    if reason := _lacking(claim, trials, lacking):
+        return reason
     added, taken = claim.parted(lambda side: [t.index for t in meant(trials, side)])
     return "both sides are the same trials" if added == taken else ""
+
+
+def _lacking(
+    claim: Claim,
+    trials: Sequence[Trial],
+    lacking: Callable[[Trial, Quantity], str],
+) -> str:
+    """Says what a trial of a claim, of the best all, have no value of; "" for none."""
+    for quantity, side in claim.compared:
+        found = meant(trials, side) if isinstance(side, dict) else []
+        reasons = [lacking(trial, quantity) for trial in found]
+        if any(reasons) and (claim.among == "mean" or all(reasons)):
+            return next(filter(None, reasons))
+    return ""
 
 
 def _unnamed(side: Mapping[str, Any], trials: Sequence[Trial]) -> str:

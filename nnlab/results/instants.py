@@ -14,7 +14,8 @@ _ROUNDING = 1e-6  # of epochs, which are written with few decimals
 def unplanned(trial: Trial, quantity: Quantity) -> str:
     """Says when a trial will be evaluated, if not at the quantity's epoch; else "".
 
-    Of updates, and of trees, that is not known before they are trained.
+    Of updates (also of `max_steps`), and of trees, that is not known before they are
+    trained.
 
     >>> from nnlab.study import Hyperparameters, Study, claims
     >>> (trial,) = Study(base=Hyperparameters(num_epochs=4)).trials()
@@ -22,7 +23,7 @@ def unplanned(trial: Trial, quantity: Quantity) -> str:
     'test_loss has no value at epoch 1.5: near it are epoch 1 and epoch 2'
     """
     h, epoch = trial.hyperparameters, quantity.epoch
-    if epoch is None or not h.model.is_network:
+    if epoch is None or h.max_steps or not h.model.is_network:
         return ""
     first = int(quantity.metric.startswith(_OF_UPDATES))
     place, every = int(epoch // h.eval_every_epochs), h.eval_every_epochs
@@ -51,7 +52,8 @@ def unmeasured(results: Results, trial: int, quantity: Quantity) -> str:
     if quantity.epoch is not None:
         unit = program["steps_per_epoch"]
         at = quantity.epoch * unit
-        if np.abs(known - at).min() <= 0.5:  # evaluations are between whole updates
+        # Evaluations are between whole updates.
+        if np.abs(known - at).min() <= 0.5 + _ROUNDING * unit:
             return ""
     elif at is None or known[0] <= at <= known[-1]:  # else on a straight line
         return ""

@@ -26,6 +26,7 @@ from nnlab.machine.files import (
     remove_abandoned,
 )
 from nnlab.results import pictures
+from nnlab.results.asked import check_planned
 from nnlab.runs import loop
 from nnlab.runs.checkpoint import FOLDER, Checkpoints, Saved
 from nnlab.runs.progress import Progress
@@ -175,6 +176,7 @@ def run(
             past = _taken_up(folder, study, handed, stack)
         else:
             processes.in_first(lambda: check_workdir(folder))
+            check_planned(study)
         if not (past.config and kept and kept.loaded):  # else nothing has changed
             past = _with_own(past, handed, folder)
         programs = _settle(past, handed, lane_width, executor)

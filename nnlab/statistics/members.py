@@ -139,9 +139,10 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         evaluation at the target or beyond (at least it for accuracies, at most it for
         all else). "steps" is the step of the last evaluation. "best" is the largest
         accuracy, or the smallest value of all else. "at_epoch" is the evaluation
-        nearest to the epoch, at most half the distance between evaluations away.
-        "at_step" lies on the straight line between the two evaluations around the step.
-        For both, stopped networks keep their value to the end of the trial's training.
+        nearest to the epoch, at most half the distance between evaluations away; a
+        verdict asks for one at the epoch, see `instants.unmeasured`. "at_step" lies on
+        the straight line between the two evaluations around the step. For both, stopped
+        networks keep their value to the end of the trial's training.
 
     Returns:
       float (S,). Infinity for a target that was not reached. NaN where there is no
@@ -181,10 +182,11 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         assert quantity.epoch is not None
         distance = np.abs(curve.epochs - quantity.epoch)
         every = results.trials[trial].hyperparameters.eval_every_epochs
-        near = int(distance.argmin())
-        if distance[near] <= every / 2:
-            return curve.values[:, near]
         per_epoch = results.program(trial)["steps_per_epoch"]
+        near = int(distance.argmin())
+        # Networks are evaluated once an update at most.
+        if distance[near] <= max(every, 1 / per_epoch) / 2 + ROUNDING:
+            return curve.values[:, near]
         return _after_all(results, trial, curve, quantity.epoch * per_epoch)
     if reduction == "at_step":
         assert quantity.step is not None

@@ -186,7 +186,7 @@ _Sides = tuple[_Side, _Side]
 
 
 def _examine(findings: "Findings", claim: Claim) -> Draft:
-    """Drafts a verdict by where the data lean; `_settle` decides by significance."""
+    """Drafts a verdict by where the data lean; `judging` decides by significance."""
     is_time = claim.quantity.reduction == "seconds"
     compare = _compare_seconds if is_time else _compare_members
     sides: Sequence[_Side] = ()
@@ -224,8 +224,8 @@ def _sides(findings: "Findings", claim: Claim) -> _Sides:
     if claim.right == "chance":
         if not is_accuracy(quantity.metric) or quantity.reduction not in COMPARABLE:
             raise _UntestedError("only an accuracy compares with chance")
-        chances = [results.dataset(t.index)["chance"] for t in left.trials]
-        right = dataclasses.replace(right, number=float(np.mean(chances)))
+        shares = [results.dataset(t.index)["chance"] for t in left.trials]
+        right = dataclasses.replace(right, number=float(np.mean(shares)))
     if not beside:
         return left, right
     # (left - right) - (other - last) is twice a difference of the means of two sides.

@@ -115,10 +115,13 @@ class Quantity(Checked):
         """
         if self.reduction in ("steps", "steps_to", "seconds"):
             return 0.0, math.inf
-        if self.reduction.endswith("_share") or self.kind in ("accuracy", "share"):
+        # Metrics of one's own, such as "test_balanced_accuracy", may be anything.
+        of, is_share = self.metric.rpartition("_")[0], self.kind == "share"
+        is_known = of.endswith("_active") if is_share else of in _SETS
+        is_part = is_known and (is_share or self.kind == "accuracy")
+        if is_part or self.reduction.endswith("_share"):
             return (-1.0 if self.reduction in FALLS else 0.0), 1.0
-        is_own = self.kind == "loss" and self.metric.rpartition("_")[0] not in _SETS
-        is_positive = self.scale == RATIO and not is_own
+        is_positive = self.scale == RATIO and (is_known or self.kind != "loss")
         return (0.0 if is_positive else -math.inf), math.inf
 
 

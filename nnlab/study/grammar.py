@@ -149,6 +149,10 @@ def _fields(text: str) -> tuple[str, dict[str, Any]]:
     if margin:
         is_ratio = fields["quantity"].scale == RATIO
         units = ("%",) * (relation != "same") if is_ratio else _SHARES
+        if sign == "==" and not units and margin.endswith(_SHARES):
+            raise ValueError(
+                f"'within' takes a number in the quantity's own unit, not {margin!r}"
+            )
         fields["margin"] = _number(margin, units)
     return text, {**fields, "relation": relation}
 
@@ -277,6 +281,8 @@ def _trials(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
         name, equals, value = (part.strip() for part in argument.partition("="))
         if label := re.fullmatch(r"(?:label *= *)?(['\"])(.*)\1", argument, re.DOTALL):
             path, read = "label", label[2]
+        elif equals and value and name == "label":
+            raise ValueError(f'a label needs quotes: "{value}"')
         elif equals and value:
             path = path_of(name)
             read = setting(path, parse_value(path, value))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nnlab.study import grammar, needs
-from nnlab.study.claims import Claim, nonsense
+from nnlab.study.claims import Claim
 from nnlab.study.fields import Checked, FieldError, coerced, field, from_mapping
 from nnlab.study.hyperparameters import AUTO, NEEDS, PATHS, WATCHED, Hyperparameters
 from nnlab.study.needs import OWN_MODULE
@@ -281,9 +281,6 @@ class Study(Checked):
             read = (grammar.answer(c) if isinstance(c, str) else c for c in given)
             object.__setattr__(self, "claims", tuple(read))
         super().__post_init__()
-        for claim in () if recorded else self.claims:
-            if problem := nonsense(claim):
-                raise ValueError(f"claim {claim.text!r}: {problem}")
         if not self.sweep:
             raise ValueError("the sweep is empty: it needs at least one trial")
         if len(self.sweep) > MOST_TRIALS:

@@ -105,6 +105,18 @@ def test_a_claim_without_words_is_put_in_words():
     assert first.startswith("Yes: test accuracy is above 50 % with learning rate 0.7")
 
 
+def test_what_holds_of_the_best_trials_says_that_they_are():
+    many = [{**rate, "model.depth": depth} for rate in RATES for depth in (1, 2)]
+    noise = np.random.default_rng(0).normal(scale=0.003, size=(4, 8))
+    values = np.repeat([[0.9], [0.8]], 2, axis=0) + noise
+    claim = better(among="best")
+    findings = synthetic.findings(values, sweep=many, claims=[claim])
+    told = answering.answered(findings)[0]
+    assert (
+        "with learning rate 0.7 than with learning rate 0.02, each at its best" in told
+    )
+
+
 def test_a_number_on_the_right_leaves_the_left_sides_interval():
     claim = higher("Some do", AT_CHANCE, FAST, 0.05, main=True)
     lost = [(1, s) for s in range(6)]

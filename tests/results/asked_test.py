@@ -9,7 +9,7 @@ import synthetic
 from nnlab.results import asked
 from nnlab.statistics.findings import Findings
 from nnlab.study import Study, grammar
-from nnlab.study.claims import higher
+from nnlab.study.claims import at_epoch, higher
 
 OWN = higher("own words", "test_accuracy", {"label": "0"}, "chance")
 SAME, OTHER = 'test_accuracy("0") > chance', 'test_accuracy("1") > chance'
@@ -17,12 +17,40 @@ SAME, OTHER = 'test_accuracy("0") > chance', 'test_accuracy("1") > chance'
 
 def test_a_claim_of_a_study_carries_its_answer_and_is_there_once():
     study = Study(claims=[OWN], sweep=synthetic.labelled(2))
-    found = asked.of_study(study, [SAME, OTHER, OTHER])
-    assert [claim.text for claim in found] == ["own words", OTHER]
-    assert all(claim.main for claim in found)
-    own, other = asked.of_study(study, [SAME, OTHER, OTHER])
+    alone = OTHER.replace('"1"', 'best of "1"')  # of one trial
+    own, other = asked.of_study(study, [SAME, OTHER, OTHER, alone])
     assert own == dataclasses.replace(OWN, main=True)
     assert (other.text, other.main) == (OTHER, True)
+
+
+def test_asking_leaves_all_claims_of_a_study():
+    again = dataclasses.replace(OWN, text="other words", otherwise="It does not")
+    study = Study(claims=[OWN, again], sweep=synthetic.labelled(2))
+    first = dataclasses.replace(OWN, main=True)
+    assert asked.of_study(study, [SAME]) == (first, again)
+
+
+def test_a_studys_own_claims_are_about_what_is_evaluated():
+    sweep = [{"num_epochs": n, "label": str(n)} for n in (1, 3)]
+    for at, label in ((3, "3"), (9, "gone")):
+        early = higher("It learns", at_epoch(at, "test_loss"), {"label": label}, 0.5)
+        asked.check_planned(Study(claims=[early], sweep=sweep))
+    early = higher("It learns", at_epoch(3, "test_loss"), {"label": "1"}, 0.5)
+    with pytest.raises(ValueError, match="'It learns': test_loss has no value at e"):
+        asked.check_planned(Study(claims=[early], sweep=sweep))
+    fields = {"text": "x", "quantity": {"metric": "test_accuracy"}, "left": {}}
+    old = Study(claims=[{**fields, "right": 97}])  # as the record of a run may have it
+    with pytest.raises(ValueError, match="claim 'x': 97 is out of range"):
+        asked.check_planned(old)
+
+
+def test_of_the_best_trials_one_needs_a_value():
+    sweep = [{"num_epochs": n, "label": str(n)} for n in (1, 3)]
+    study, text = Study(sweep=sweep), "at_epoch({}, test_accuracy, {}) > chance"
+    assert asked.of_study(study, [text.format(2, "best of all")])
+    for epoch, side in ((2, ""), (4, "best of all")):
+        with pytest.raises(ValueError, match=f"no value at epoch {epoch}"):
+            asked.of_study(study, [text.format(epoch, side).replace(", )", ")")])
 
 
 TWO = [{"batch_size": 8, "label": "a"}, {"batch_size": 9, "label": "b"}]
@@ -94,6 +122,8 @@ def test_what_is_no_column_of_a_run_or_says_of_what_a_row_is_is_refused():
     assert asked.of_run(run, ["grad_norm_dense_0() > 1"])
     with pytest.raises(ValueError, match="unknown column 'grad_norm_dense_9'"):
         asked.of_run(run, ["grad_norm_dense_9() > 1"])
+    with pytest.raises(ValueError, match="unknown column 'last_grad_norm_dense_0'"):
+        asked.of_study(Study(), ["last_grad_norm_dense_0() > 1"])  # of members
     with pytest.raises(ValueError, match="unknown column 'epoch'"):
         asked.of_study(Study(), ["epoch() > 1"])
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """An instant at which a quantity has no value is named with those near by."""
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 import synthetic
 
-from nnlab.results import instants
+from nnlab.results import instants, tables
+from nnlab.statistics.members import reduce_members
 from nnlab.study import Hyperparameters, Quantity, Study
 from nnlab.study.claims import at_epoch, at_step, final, steps_to
 
@@ -32,6 +36,12 @@ def test_a_plan_tells_at_which_epochs_it_evaluates(epoch, metric, told):
     found = instants.unplanned(trial, at_epoch(epoch, metric))
     assert bool(found) == bool(told)
     assert found.endswith(told)
+
+
+def test_the_end_of_training_by_updates_is_not_known_beforehand():
+    base = Hyperparameters(num_epochs=5, eval_every_epochs=2.0, max_steps=30)
+    (trial,) = Study(base=base).trials()
+    assert instants.unplanned(trial, at_epoch(1.5, TEST)) == ""
 
 
 def test_the_last_evaluation_is_at_the_end_and_that_of_trees_is_not_planned():
@@ -69,6 +79,29 @@ def test_a_run_tells_when_a_quantity_was_measured(quantity, told):
     found = instants.unmeasured(run, 0, quantity)
     assert bool(found) == bool(told)
     assert found.endswith(told)
+
+
+@pytest.mark.parametrize("every", [0.01, 0.06, 0.1, 0.3, 0.7, 1.0, 1.1])
+@pytest.mark.parametrize("per_epoch", [1, 3, 7, 25, 35, 45, 1001])
+def test_what_was_planned_is_measured(per_epoch, every):
+    base = Hyperparameters(eval_every_epochs=every)
+    run = synthetic.results(num_trials=1, num_seeds=1, num_evaluations=4, base=base)
+    end, interval = 4 * per_epoch, max(1.0, every * per_epoch)  # as networks train
+    steps = {*(round(i * interval) for i in range(math.ceil(end / interval))), end}
+    at = {"trial": 0, "seed": 0, "examples": 0, TEST: 0.5}
+    rows = [{**at, "step": s, "epoch": s / per_epoch} for s in sorted(steps)]
+    (program,) = run.config["cohorts"]
+    program = {**program, "steps_per_epoch": per_epoch, "num_steps": end}
+    run = dataclasses.replace(
+        run,
+        curves=tables.table(rows, tables.CURVES),
+        config={**run.config, "cohorts": [program]},
+    )
+    for epoch in (round(k * every, 9) for k in range(int(4 / every) + 1)):
+        quantity = at_epoch(epoch, TEST)
+        assert instants.unplanned(run.trials[0], quantity) == ""
+        assert instants.unmeasured(run, 0, quantity) == ""
+        assert reduce_members(run, quantity, 0).tolist() == [pytest.approx(0.5)]
 
 
 def test_what_may_come_or_was_lost_is_not_called_unmeasured():

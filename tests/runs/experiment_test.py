@@ -22,6 +22,7 @@ from nnlab.runs import loop as training
 from nnlab.runs.final import GRID
 from nnlab.statistics.findings import Findings
 from nnlab.study import Own, Study
+from nnlab.study.claims import at_epoch, higher
 from nnlab.training import lane_width, place, trees
 from nnlab.training.population import Population
 
@@ -345,6 +346,9 @@ def test_a_study_that_cannot_run_writes_nothing(tmp_path, kwargs):
         run(tiny.study(**kwargs), tmp_path / "new")
     with pytest.raises(ValueError, match="lane_width=9"):
         run(tiny.study(), tmp_path / "new", lane_width=9)
+    early = higher("Early", at_epoch(0.3, "test_loss"), {}, 0.1)
+    with pytest.raises(ValueError, match="'Early': test_loss has no value at epoch"):
+        run(dataclasses.replace(tiny.study(), claims=(early,)), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
