@@ -50,8 +50,8 @@ def read(
       The dataset: a table in the units of its columns, or images, uint8.
 
     Raises:
-      ValueError: the library is missing or too old, the data set cannot be read without code of
-        its own, or `arrow.read` refuses what it holds.
+      ValueError: the library is missing or too old, the data set cannot be read
+        without code of its own, or `arrow.read` refuses what it holds.
       FileNotFoundError: there is no such data set or configuration.
       ConnectionError: it is not in the cache, and the hub cannot be reached.
     """
