@@ -26,6 +26,8 @@ from nnlab.words.spelling import nearest
 # Rows that are turned into texts at a time, to find the first that is wrong.
 _AT_ONCE = 4096
 _MOST_NAMED = 3
+_FAULTS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
+"""Errors that tell of data; lack of memory is another."""
 _INDEX = "__index_level_"
 """How pandas names an index that it stores as a column."""
 
@@ -88,7 +90,7 @@ class _Source:
                 column = column.dictionary_encode()
             values = [self.text(name, one) for one in column.dictionary.to_pylist()]
         # Bytes that are no UTF-8, years beyond 9999, intervals.
-        except (pa.ArrowException, ValueError, OverflowError) as error:
+        except (*_FAULTS, ValueError, OverflowError) as error:
             remedy = f": csv.ignore={name} leaves it out" * (name != self.label)
             raise ValueError(
                 f"{self.where}: column {name!r} holds {self.rows[name].type}, which "
@@ -196,7 +198,7 @@ def joined_tables(where: object, tables: Mapping[str, pa.Table]) -> pa.Table:
     try:
         same = [one.select(first.column_names) for one in tables.values()]
         return pa.concat_tables(same, promote_options="permissive")
-    except (pa.ArrowException, KeyError) as error:
+    except (*_FAULTS, KeyError) as error:
         raise ValueError(f"{where}: its parts differ: {error}") from None
 
 

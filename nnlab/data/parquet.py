@@ -108,7 +108,8 @@ def _table(files: Sequence[Path], option: str, ignore: Sequence[str]) -> pa.Tabl
         try:
             tables[str(file)] = _read(file, option, ignore)
         except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
+            is_of_system = isinstance(error, OSError) and error.errno is not None
+            if is_of_system or isinstance(error, MemoryError):
                 raise
             line = str(error).partition("\n")[0]
             raise ValueError(

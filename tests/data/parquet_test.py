@@ -299,12 +299,16 @@ def test_images_that_cannot_be_used_are_refused_in_one_line(tmp_path):
     assert load(f"parquet:{path}", csv={"ignore": ["other"]}).input_shape[0] == 12
 
 
-def test_little_memory_is_no_damage(tmp_path, monkeypatch):
-    def fails(*_):
-        raise MemoryError
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(ImageOps, "exif_transpose"), (pyarrow.parquet.ParquetFile, "read")],
+)
+def test_little_memory_is_no_damage(tmp_path, monkeypatch, place, name):
+    def fails(*_, **__):
+        raise pa.ArrowMemoryError
 
     path = write(tmp_path / "t.parquet", image=pictures(18), label=[*"ab"] * 9)
-    monkeypatch.setattr(ImageOps, "exif_transpose", fails)
+    monkeypatch.setattr(place, name, fails)
     with pytest.raises(MemoryError):
         load(f"parquet:{path}")
 
