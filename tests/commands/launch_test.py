@@ -951,25 +951,29 @@ def test_a_dashboard_comes_after_the_report_and_ends_without_one(tmp_path, monke
 
     class Board(tensorboard.EventFiles):
         def where(self):
-            told.append((tmp_path / "run" / "report.html").exists())
+            told.append("where")
             return "here"
+
+        def finish(self, *_):
+            told.append("finished")
 
         def close(self):
             told.append("closed")
             super().close()
 
+    def write(*_):
+        told.append("report")
+        if told.count("report") > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return None, []
+
     monkeypatch.setattr(tensorboard, "EventFiles", Board)
-    command = [train, f"--workdir={tmp_path / 'run'}", "--log=tensorboard"]
-    assert launched(*command, *ONE)[0] == 0
-    assert told[-1] is True
-    told.clear()
-
-    def fails(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(report, "write", fails)
+    monkeypatch.setattr(report, "write", write)
+    command = [train, f"--workdir={tmp_path / 'run'}", "--log=tensorboard", *ONE]
+    assert launched(*command)[0] == 0
+    assert told[-4:] == ["report", "finished", "closed", "where"]
     assert launched(*command, "--resume")[0] == 1
-    assert set(told) == {"closed"}
+    assert told[-2:] == ["report", "closed"]
 
 
 def test_event_files_that_cannot_be_are_refused_first(tmp_path, monkeypatch):

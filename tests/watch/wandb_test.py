@@ -199,8 +199,8 @@ def test_all_runs_are_ended_however_long_that_takes(
     library, tmp_path, monkeypatch, caplog, fails
 ):
     ended: list[int] = []
-    monkeypatch.setattr(watched, "_PATIENCE", 1.2)
-    monkeypatch.setattr(library, "init", lambda **_: Slow(0.6, ended))
+    monkeypatch.setattr(watched, "_PATIENCE", 1.0)
+    monkeypatch.setattr(library, "init", lambda **_: Slow(0 if fails else 0.5, ended))
     with watched.Runs(tmp_path, STUDY, 3) as record:
         record(progress(evaluation=evaluation(0, trials=range(3))))
     if fails:
