@@ -282,9 +282,9 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the report is soon drawn
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
-    _tell_beside(console, logs, cache)
     if writes:
         _report(console, found, logs)
+    _tell_beside(console, logs, cache)
     if failures := found.config["failures"]:
         notes = (files.shown(workdir / f"failure_{index}.txt") for index in failures)
         raise config.Failure(
@@ -294,9 +294,13 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
 
 
 def _report(console: Console, found: results.Results, logs: list[_Log]) -> None:
-    findings, said = report.write(console, found)
-    for log in logs:
-        log.finish(findings, said)
+    try:
+        findings, said = report.write(console, found)
+        for log in logs:
+            log.finish(findings, said)
+    finally:
+        for log in logs:
+            log.close()
 
 
 def _tell_beside(

@@ -19,12 +19,15 @@ import pyarrow.compute as pc
 from nnlab.data import images, labels, table
 from nnlab.data.dataset import Dataset
 from nnlab.data.numbers import one_line
+from nnlab.words.errors import line_of
 from nnlab.words.numbers import count, joined
 from nnlab.words.spelling import nearest
 
 # Rows that are turned into texts at a time, to find the first that is wrong.
 _AT_ONCE = 4096
 _MOST_NAMED = 3
+_FAULTS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
+"""Errors that tell of data; lack of memory is another."""
 _INDEX = "__index_level_"
 """How pandas names an index that it stores as a column."""
 
@@ -82,16 +85,26 @@ class _Source:
     def values(self, name: str) -> tuple[np.ndarray, list[str]]:
         """Returns the texts of a column as codes (N,) and values; "" for missing."""
         column = self.rows[name].combine_chunks()
-        if not pa.types.is_dictionary(column.type):
-            column = column.dictionary_encode()
-        values = [self.text(name, one) for one in column.dictionary.to_pylist()]
-        codes = pc.fill_null(column.indices, len(values)).to_numpy()
-        return codes, [*values, ""]
+        try:
+            if not pa.types.is_dictionary(column.type):
+                column = column.dictionary_encode()
+            values = [self.text(name, one) for one in column.dictionary.to_pylist()]
+        # Bytes that are no UTF-8, years beyond 9999, intervals.
+        except (*_FAULTS, ValueError, OverflowError) as error:
+            remedy = f": csv.ignore={name} leaves it out" * (name != self.label)
+            raise ValueError(
+                f"{self.where}: column {name!r} holds {self.rows[name].type}, which "
+                f"cannot be read as texts ({line_of(error)[:80]}){remedy}"
+            ) from error
+        codes = column.indices.cast(pa.int64())  # of few values they are 8 bits
+        return pc.fill_null(codes, len(values)).to_numpy(), [*values, ""]
 
     def text(self, name: str, value: object) -> str:
         """Returns a cell as a text file would hold it; "" for a missing one."""
         if value is None:
             return ""
+        if isinstance(value, bytes):
+            value = value.decode()
         if (names := self.classes.get(name)) and isinstance(value, int):
             return one_line(names[value]) if 0 <= value < len(names) else ""
         return one_line(value)
@@ -128,6 +141,12 @@ def read(
     table.check_missing(missing)
     source = _source(parts, where, kind, option, ignore, folders)
     notes = []
+    for part, one in parts.items():
+        if not one.num_rows:
+            if part == "train":
+                raise ValueError(f"{where}: the training set is empty")
+            notes.append(f"the {part} set, which is empty, is left out")
+    parts = {part: one for part, one in parts.items() if one.num_rows}
     if "test" in parts and source.is_unlabelled("test"):
         notes.append("the test set, which has no labels, is left out")
         parts = {part: one for part, one in parts.items() if part != "test"}
@@ -167,13 +186,38 @@ def joined_tables(where: object, tables: Mapping[str, pa.Table]) -> pa.Table:
                 f"{where}: {name} and {other} differ in the columns "
                 f"{joined(sorted(odd))}"
             )
+        named, others_named = _classes(first.schema), _classes(one.schema)
+        for column in sorted({*named, *others_named}):
+            if named.get(column) != others_named.get(column):
+                raise ValueError(
+                    f"{where}: {name} and {other} differ in the names of the classes "
+                    f"in column {column!r}"
+                )
     if not others:
         return first
     try:
         same = [one.select(first.column_names) for one in tables.values()]
         return pa.concat_tables(same, promote_options="permissive")
-    except (pa.ArrowException, KeyError) as error:
+    except (*_FAULTS, KeyError) as error:
         raise ValueError(f"{where}: its parts differ: {error}") from None
+
+
+def needed(schema: pa.Schema, option: str, ignore: Sequence[str]) -> list[str]:
+    """Returns the names of the columns of a table whose cells `read` uses."""
+    ignored = {*map(one_line, ignore)}
+    names = [*map(one_line, schema.names)]
+    label, _ = _label_and_size(names, option, _classes(schema))
+    kept = [
+        field
+        for field, name in zip(schema, names)
+        if name == label or not (name in ignored or name.startswith(_INDEX))
+    ]
+    used = [
+        field.name
+        for field in kept
+        if one_line(field.name) == label or _is_image(field.type)
+    ]
+    return used if len(used) > 1 else [field.name for field in kept]
 
 
 def _source(
@@ -188,6 +232,8 @@ def _source(
     classes = _classes(next(iter(parts.values())).schema)
     rows = joined_tables(where, parts)
     rows = rows.rename_columns([one_line(one) for one in rows.column_names])
+    if fault := table.fault_of_name(rows.column_names):
+        raise ValueError(f"{where}: {fault}")
     if not rows.num_rows:
         raise ValueError(f"{where} has no rows")
     names = rows.column_names
@@ -207,6 +253,13 @@ def _source(
     kept = [one for one in names if one not in left_out]
     if fault := table.fault_of_names(kept, label):
         raise ValueError(f"{where}: {fault}")
+    if "" in kept:
+        raise ValueError(f"{where}: column {names.index('') + 1} has no name")
+    if _is_nested(of := rows.schema.field(label).type):
+        raise ValueError(
+            f"{where}: column {label!r} holds {str(of)[:60]}, not labels (to name the "
+            f"label column, write {kind}:COLUMN)"
+        )
     ends = np.cumsum([one.num_rows for one in parts.values()]).tolist()
     if size is not None:
         images.check_size(size, where)
@@ -227,13 +280,15 @@ def _classes(schema: pa.Schema) -> dict[str, list[str]]:
     try:
         about = json.loads((schema.metadata or {})[b"huggingface"])
         features = about["info"]["features"].items()
-        return {
-            one_line(column): list(map(str, of["names"]))
-            for column, of in features
-            if of.get("_type") == "ClassLabel"
-        }
     except (KeyError, TypeError, AttributeError, ValueError):
         return {}
+    return {
+        one_line(column): list(map(str, of["names"]))
+        for column, of in features
+        if isinstance(of, dict)
+        and of.get("_type") == "ClassLabel"
+        and isinstance(of.get("names"), list)
+    }
 
 
 def _label_and_size(
@@ -257,6 +312,10 @@ def _is_image(of: pa.DataType) -> bool:
     return any(is_kind(of) for is_kind in kinds)
 
 
+def _is_nested(of: pa.DataType) -> bool:
+    return pa.types.is_nested(of) or isinstance(of, pa.BaseExtensionType)
+
+
 # Numbers and texts.
 
 
@@ -267,9 +326,8 @@ def _of_cells(source: _Source, name: str, missing: str) -> Dataset:
         for one in rows.column_names
         if one not in source.left_out and one != source.label
     ]
-    for one in (*names, source.label):
-        of = rows.schema.field(one).type
-        if pa.types.is_nested(of) or isinstance(of, pa.BaseExtensionType):
+    for one in names:
+        if _is_nested(of := rows.schema.field(one).type):
             raise ValueError(
                 f"{source.where}: column {one!r} holds {str(of)[:60]}, not numbers or "
                 f"texts: csv.ignore={one} leaves it out"
@@ -339,11 +397,16 @@ def _of_images(source: _Source, column: str, name: str, missing: str) -> Dataset
             f"{gone.sum():,} of {len(texts):,}"
         )
     kept = np.flatnonzero(~gone)
-    texts, parts = texts[kept], parts if parts is None else parts[kept]
+    texts, parts = texts[kept], table.parts_of(parts, kept, source.where)
     about = table.Cells(source.where, source.label, [], np.empty((0, 0)), texts)
     classes = table.classes_of(about)
     sources = [_stored(source, stored, int(row)) for row in kept]
-    pixels, odd = images.decode(sources, source.size, source.where)
+    try:
+        pixels, odd = images.decode(sources, source.size, source.where)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; csv.ignore={column} leaves the column out"
+        ) from error
     try:
         made = table.from_parts(pixels, classes, parts, name=name)
     except ValueError as error:

@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 # What reads files of tables and images. Others read texts, sounds, programs' own files.
 _BUILDERS = ("parquet", "arrow", "csv", "json", "imagefolder", "cache")
+_SAFE = 4
+"""The first version of the library that runs no code of a data set."""
 _SAVE = "datasets.load_dataset(NAME).save_to_disk(FOLDER)"
 
 
@@ -48,8 +50,8 @@ def read(
       The dataset: a table in the units of its columns, or images, uint8.
 
     Raises:
-      ValueError: the library is missing, the data set cannot be read without code of
-        its own, or `arrow.read` refuses what it holds.
+      ValueError: the library is missing or too old, the data set cannot be read
+        without code of its own, or `arrow.read` refuses what it holds.
       FileNotFoundError: there is no such data set or configuration.
       ConnectionError: it is not in the cache, and the hub cannot be reached.
     """
@@ -57,6 +59,11 @@ def read(
         import datasets
     except ImportError:
         raise ValueError(f"{name} needs datasets: {extra('hf')}") from None
+    if int(datasets.__version__.partition(".")[0]) < _SAFE:
+        raise ValueError(
+            f"{name} needs datasets {_SAFE} or later, which runs no code of data sets, "
+            f"not {datasets.__version__}: {extra('hf')}"
+        )
     import PIL
 
     option = argument
@@ -70,11 +77,13 @@ def read(
     files = [
         Path(one["filename"]) for split in splits.values() for one in split.cache_files
     ]
-    how = [[part, split.num_rows] for part, split in splits.items()]
-    entry = cache.entry("hf", files, (how, option, missing, *ignore, PIL.__version__))
-    made = cache.kept(
-        entry,
-        lambda: arrow.read(
+    how = [[part, split._fingerprint] for part, split in splits.items()]
+    entry = cache.entry(
+        "hf", files, (how, str(path), argument, missing, *ignore, PIL.__version__)
+    )
+
+    def make() -> Dataset:
+        return arrow.read(
             {part: split.with_format("arrow")[:] for part, split in splits.items()},
             where=name,
             kind="hf:NAME",
@@ -83,9 +92,10 @@ def read(
             missing=missing,
             ignore=ignore,
             folders=tuple(folder.resolve() for folder in folders),
-        ),
-        name=name,
-    )
+        )
+
+    # Without files, as in memory, nothing says whether the data have changed.
+    made = cache.kept(entry, make, name=name) if files else make()
     return dataclasses.replace(made, notes=(*notes, *made.notes))
 
 

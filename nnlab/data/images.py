@@ -188,9 +188,10 @@ def opened(source: Source) -> "Iterator[Image.Image]":
             f"{source} claims more than {_MOST_PIXELS:,} pixels, which is refused"
         ) from error
     # On damaged files Pillow raises OSError, SyntaxError, struct.error and others;
-    # errors of the operating system have a number.
+    # errors of the operating system have a number, and lack of memory is no damage.
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        is_of_system = isinstance(error, OSError) and error.errno is not None
+        if is_of_system or isinstance(error, MemoryError):
             raise
         raise ValueError(
             f"{source} is damaged, or no image that Pillow can read "

@@ -60,7 +60,7 @@ def read(
         return cache.kept(
             entry,
             lambda: arrow.read(
-                {part: _table(some) for part, some in parts.items()},
+                {part: _table(some, option, ignore) for part, some in parts.items()},
                 where=str(path),
                 kind="parquet:PATH",
                 option=option,
@@ -102,16 +102,30 @@ def _part(file: Path) -> str:
     return ""
 
 
-def _table(files: Sequence[Path]) -> pa.Table:
+def _table(files: Sequence[Path], option: str, ignore: Sequence[str]) -> pa.Table:
     tables = {}
     for file in files:
         try:
-            tables[str(file)] = pyarrow.parquet.ParquetFile(file).read()
+            tables[str(file)] = _read(file, option, ignore)
         except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
+            is_of_system = isinstance(error, OSError) and error.errno is not None
+            if is_of_system or isinstance(error, MemoryError):
                 raise
             line = str(error).partition("\n")[0]
             raise ValueError(
                 f"{file} is damaged, or no Parquet file: {line}"
             ) from error
     return arrow.joined_tables(files[0].parent, tables)
+
+
+def _read(file: Path, option: str, ignore: Sequence[str]) -> pa.Table:
+    """Reads a file; columns that are not needed hold nothing."""
+    with pyarrow.parquet.ParquetFile(file) as stored:
+        schema = stored.schema_arrow
+        needed = arrow.needed(schema, option, ignore)
+        if len({*schema.names}) < len(schema) or len(needed) == len(schema):
+            return stored.read()
+        rows = stored.read(columns=needed)
+        nothing = pa.nulls(stored.metadata.num_rows)
+    columns = [rows[one] if one in needed else nothing for one in schema.names]
+    return pa.table(columns, names=schema.names, metadata=schema.metadata)

@@ -215,6 +215,8 @@ def _hugging_face(name: str, argument: str, _: Path | None, **how: Any) -> Datas
     path, option = _path_and_option(argument)
     if path.is_dir():
         return hub.read(path, option, name=name, **how)
+    if argument.startswith(("/", ".", "~")):  # no name on the hub
+        raise absent(path, "data set", "folder")
     return hub.read(None, argument, name=name, **how)
 
 

@@ -120,6 +120,14 @@ def left_out(columns: Sequence[str], ignore: Sequence[str], label: str) -> set[i
     return {i for i, name in enumerate(columns) if name in ignore}
 
 
+def fault_of_name(columns: Sequence[str]) -> str:
+    """Says which of all columns has a name that cannot be shown, or ""."""
+    for number, name in enumerate(columns, 1):
+        if not name.isprintable():
+            return f"the name of column {number} cannot be shown: {name!a}"
+    return ""
+
+
 def fault_of_names(kept: Sequence[str], label: str) -> str:
     """Says what is wrong with the names of the columns that are kept, or ""."""
     for name, times in Counter(filter(None, kept)).items():
@@ -197,7 +205,7 @@ def dataset(
         kept = ~dropped
         cells.numbers, cells.labels = cells.numbers[kept], cells.labels[kept]
         cells.texts = {i: (codes[kept], v) for i, (codes, v) in cells.texts.items()}
-        parts = parts if parts is None else parts[kept]
+        parts = parts_of(parts, kept, cells.where)
         notes.append(
             f"rows that lack a value are left out: {dropped.sum():,} of {count:,}"
         )
@@ -266,6 +274,9 @@ def classes_of(cells: Cells) -> labels.Encoded:
     """Makes classes of the labels, and refuses a quantity (ValueError)."""
     texts: list[str] = cells.labels.tolist()
     path, label, count = cells.where, cells.label, len(texts)
+    for text in {*texts}:
+        if not text.isprintable():
+            raise ValueError(f"{path}: {text!a} in column {label!r} cannot be shown")
     try:
         classes = labels.parse(texts, f"labels in column {label!r}")
     except ValueError as error:
@@ -408,6 +419,24 @@ def _dataset(
         feature_names=tuple(columns),
         origin=origin,
     )
+
+
+def parts_of(
+    parts: np.ndarray | None, kept: np.ndarray, where: str
+) -> np.ndarray | None:
+    """Returns the parts of the rows that are kept, of all parts that there were.
+
+    Raises:
+      ValueError: a part has lost all its rows.
+    """
+    if parts is None:
+        return None
+    for number in np.setdiff1d(parts, parts[kept]):
+        raise ValueError(
+            f"{where}: every row of the {PARTS[number]} set lacks a value: "
+            "csv.ignore leaves columns out, or remove this set"
+        )
+    return np.asarray(parts[kept])
 
 
 def from_parts(

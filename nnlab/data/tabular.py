@@ -222,9 +222,8 @@ def _fault_of_header(
     """Says what is wrong with a header, some columns of which are kept, or ""."""
     if not columns:
         return "a header that names the columns is missing"
-    for number, name in enumerate(columns, 1):
-        if not name.isprintable():
-            return f"the name of column {number} cannot be shown: {name!a}"
+    if fault := table.fault_of_name(columns):
+        return fault
     if label not in columns:
         if len(columns) == 1:
             return (

@@ -8,7 +8,6 @@
 all networks of each program. Its tab HPARAMS compares the trials' final numbers.
 """
 
-import contextlib
 import logging
 import os
 import re
@@ -23,8 +22,9 @@ from nnlab.machine.files import absolute, shown
 from nnlab.statistics.findings import Findings
 from nnlab.study import Trial
 from nnlab.watch import points
+from nnlab.watch.apart import Apart
 from nnlab.words import numbers
-from nnlab.words.errors import extra, line_of
+from nnlab.words.errors import extra
 
 if TYPE_CHECKING:
     from tensorboardX.proto.summary_pb2 import Summary
@@ -39,6 +39,8 @@ MOST_NAME = 60  # characters of a trial's label in a file name: 240 of 255 bytes
 
 class EventFiles:
     """Writes each evaluation as an event; a callback of `experiment.run`.
+
+    What fails, as on a full disk, ends the writing, not the run.
 
     The x axis is updates. A trial has the numbers of `points.of_trial`. A program
     ("population") has the same means over all its networks, and their `QUANTILES`.
@@ -67,7 +69,7 @@ class EventFiles:
         self._folder = absolute(folder, "folder")
         self._chosen = points.chosen(num_trials)
         self._writers: dict[str, Any] = {}
-        self._step, self._is_broken = -1, False
+        self._step, self._apart = -1, Apart("event files")
         if len(self._chosen) < num_trials:
             _log.info(
                 "TensorBoard gets a run for each of %d of the %d trials, and their "
@@ -85,20 +87,24 @@ class EventFiles:
     def close(self) -> None:
         """Closes all files."""
         for writer in self._writers.values():
-            with contextlib.suppress(OSError):  # has been said
+            with self._apart:
                 writer.close()
         self._writers = {}
 
     def where(self) -> str:
         """Says how to look at it, in a line."""
+        if self._apart.is_broken:
+            return "event files: not whole, see above"
         command = ["tensorboard", "--logdir", shown(self._folder)]
         return f"event files: {shlex.join(command)}"
 
     def __call__(self, progress: "Progress") -> None:
         """Writes the evaluation if there was one since the last call."""
-        found = progress.evaluation
-        if found is None:
-            return
+        if progress.evaluation is not None and not self._apart.is_broken:
+            with self._apart:
+                self._add(progress.evaluation)
+
+    def _add(self, found: "Evaluation") -> None:
         runs = dict(self._runs(found))
         if set(runs) != set(self._writers):  # another program
             self.close()
@@ -113,6 +119,12 @@ class EventFiles:
 
         They come a step after the last evaluation, and replace earlier ones.
         """
+        if not self._apart.is_broken:
+            with self._apart:
+                self._sum_up(findings)
+        self.close()
+
+    def _sum_up(self, findings: Findings) -> None:
         from tensorboardX.summary import hparams
 
         results = findings.results
@@ -144,21 +156,9 @@ class EventFiles:
     ) -> None:
         """Writes and flushes events, so that an interrupted run leaves all of them.
 
-        A full disk ends the writing, not the run. tensorboardX's `SummaryWriter` would
-        need two threads for each trial, and its flush does not wait for them.
+        tensorboardX's `SummaryWriter` would need two threads for each trial, and its
+        flush does not wait for them.
         """
-        if self._is_broken:
-            return
-        try:
-            self._write_events(name, step, summaries, begins)
-        except OSError as error:
-            self._is_broken = True
-            self.close()
-            _log.warning("event files: %s; the run goes on without", line_of(error))
-
-    def _write_events(
-        self, name: str, step: int, summaries: "Sequence[Summary]", begins: bool
-    ) -> None:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 

@@ -20,7 +20,8 @@ from nnlab.machine.files import make_folder, shown, write_atomic
 from nnlab.statistics.findings import Findings
 from nnlab.study import Study, Trial
 from nnlab.watch import points
-from nnlab.words.errors import extra, line_of
+from nnlab.watch.apart import Apart
+from nnlab.words.errors import extra
 
 if TYPE_CHECKING:
     from nnlab.runs.progress import Progress
@@ -89,6 +90,8 @@ class Runs:
                     "them later by wandb sync",
                     *(url, reason, shown(workdir / FOLDER)),
                 )
+        self._apart, self._group, self._is_ended = Apart("wandb"), "", False
+        self._num_done = 0
         self._runs: dict[tuple[int, int], Any] = {}
         self._tasks: queue.Queue[tuple[Callable[..., None], Any] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -98,45 +101,63 @@ class Runs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Ends the runs as failed on an error; else `finish` ends them."""
+        """Ends the runs as failed on an error; else `finish` or `close` ends them."""
         if kind is not None and issubclass(kind, Exception):
-            self._end(is_whole=False)
+            self.close()
+
+    def close(self) -> None:
+        """Ends the runs as failed, unless they have been ended."""
+        self._end(is_whole=False)
 
     def where(self) -> str:
         """Says how to look at it, in a line."""
+        if self._settings["mode"] == "disabled":
+            return "wandb: disabled by its settings, so nothing was sent or kept"
+        if self._apart.is_broken:
+            return "wandb: its runs are not whole, see above"
         if self._settings["mode"] == "offline":
             folder = shlex.quote(shown(self._workdir / FOLDER))
             return f"wandb runs, to be sent by: wandb sync {folder}/offline-run-*"
-        return f"wandb runs: group {self._group()} of project {self._project}"
+        if not self._group:
+            return "wandb: nothing was sent"
+        return f"wandb runs: group {self._group} of project {self._project}"
 
     def __call__(self, progress: "Progress") -> None:
         """Sends the evaluation if there was one since the last call."""
         found = progress.evaluation
-        if found is None:
+        if found is None or self._apart.is_broken:
             return
-        for t, trial in enumerate(found.trials):
-            if trial.index in self._chosen:
-                given = trial, found.seeds, points.of_trial(found, t), found.step
-                self._tasks.put((self._send, given))
+        with self._apart:
+            for t, trial in enumerate(found.trials):
+                if trial.index in self._chosen:
+                    given = trial, found.seeds, points.of_trial(found, t), found.step
+                    self._tasks.put((self._send, given))
 
     def finish(self, findings: Findings, answer: Sequence[str]) -> None:
         """Sends final numbers, verdicts and answer, and ends the runs."""
-        told = {
-            "answer": "\n".join(answer),
-            "claims": "\n".join(
-                f"{v.verdict}: {v.claim.text}" for v in findings.verdicts
-            ),
-        }
-        for index in sorted(self._chosen.intersection(findings.ran)):
-            how = {"verdict": points.verdict(findings, index), **told}
-            final = points.final(findings, index) | how
-            self._tasks.put((self._sum_up, (findings.results.trials[index], final)))
+        with self._apart:
+            told = {
+                "answer": "\n".join(answer),
+                "claims": "\n".join(
+                    f"{v.verdict}: {v.claim.text}" for v in findings.verdicts
+                ),
+            }
+            for index in sorted(self._chosen.intersection(findings.ran)):
+                how = {"verdict": points.verdict(findings, index), **told}
+                final = points.final(findings, index) | how
+                self._tasks.put((self._sum_up, (findings.results.trials[index], final)))
         self._end(findings.results.config["status"] == "complete")
 
     def _end(self, is_whole: bool) -> None:
-        self._tasks.put((self._close, (is_whole,)))
+        if self._is_ended:
+            return
+        self._is_ended = True
+        self._tasks.put((self._end_runs, (is_whole,)))
         self._tasks.put(None)
-        self._thread.join(_PATIENCE)
+        before = -1
+        while self._thread.is_alive() and before < self._num_done:
+            before = self._num_done  # whatever gets done gives the next its time
+            self._thread.join(_PATIENCE)
         if self._thread.is_alive():
             _log.warning(
                 "wandb: no answer for %.0f s; what it lacks is in %s: send it by wandb "
@@ -147,15 +168,12 @@ class Runs:
     # In the thread.
 
     def _work(self) -> None:
-        is_broken = False
         while task := self._tasks.get():
             do, given = task
-            try:
-                if not is_broken:
+            if not self._apart.is_broken or do == self._end_runs:
+                with self._apart:
                     do(*given)
-            except Exception as error:  # whatever it is, training goes on
-                is_broken = True
-                _log.warning("wandb: %s; this run goes on without it", line_of(error))
+            self._num_done += 1
 
     def _send(
         self, trial: Trial, seeds: tuple[int, ...], values: Any, step: int
@@ -165,9 +183,11 @@ class Runs:
     def _sum_up(self, trial: Trial, final: Any) -> None:
         self._run(trial, (0,)).summary.update(final)
 
-    def _close(self, is_whole: bool) -> None:
+    def _end_runs(self, is_whole: bool) -> None:
         for run in self._runs.values():
-            run.finish(exit_code=0 if is_whole else 1)
+            with self._apart:
+                run.finish(exit_code=0 if is_whole else 1)
+            self._num_done += 1
 
     def _run(self, trial: Trial, seeds: tuple[int, ...]) -> Any:
         """Returns the run of a trial, opened on first use.
@@ -178,7 +198,7 @@ class Runs:
 
         key = trial.index, seeds[0]
         if key not in self._runs:
-            group = self._group()
+            group = self._group = self._group or self._group_of_workdir()
             name, of = trial.label, f"{group.rpartition('-')[2]}-{trial.id}"
             if seeds[0]:
                 name += f", seeds {seeds[0]}-{seeds[-1]}"
@@ -198,7 +218,7 @@ class Runs:
             )
         return self._runs[key]
 
-    def _group(self) -> str:
+    def _group_of_workdir(self) -> str:
         """Returns the name of the runs' group, which is made once for a workdir."""
         path = self._workdir / FOLDER / "group"
         if not path.exists():

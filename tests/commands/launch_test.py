@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: one line and status 2 for a mistake, plain lines for the rest."""
 
+import errno
 import logging
 import os
 import re
@@ -26,6 +27,7 @@ from nnlab.data import Dataset
 from nnlab.results import answers
 from nnlab.runs import checkpoint, loop
 from nnlab.training import lane_width, trees
+from nnlab.watch import tensorboard
 
 MNIST = "--config=configs/learning_rate.py:mnist,smoke"
 
@@ -941,6 +943,37 @@ def test_a_run_that_cannot_be_saved_says_how_to_go_on(tmp_path, monkeypatch):
     status, _, err = launched(train, *more, *ONE)
     assert status == 1
     assert err.endswith("/run --resume --data_dir=docs --log=tensorboard\n")
+
+
+@pytest.mark.slow
+def test_a_dashboard_comes_after_the_report_and_ends_without_one(tmp_path, monkeypatch):
+    told = []
+
+    class Board(tensorboard.EventFiles):
+        def where(self):
+            told.append("where")
+            return "here"
+
+        def finish(self, *_):
+            told.append("finished")
+
+        def close(self):
+            told.append("closed")
+            super().close()
+
+    def write(*_):
+        told.append("report")
+        if told.count("report") > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return None, []
+
+    monkeypatch.setattr(tensorboard, "EventFiles", Board)
+    monkeypatch.setattr(report, "write", write)
+    command = [train, f"--workdir={tmp_path / 'run'}", "--log=tensorboard", *ONE]
+    assert launched(*command)[0] == 0
+    assert told[-4:] == ["report", "finished", "closed", "where"]
+    assert launched(*command, "--resume")[0] == 1
+    assert told[-2:] == ["report", "closed"]
 
 
 def test_event_files_that_cannot_be_are_refused_first(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas
 import pytest
 from folders import assert_equal, refused
+from folders import splits as splits_of
 from PIL import Image
 
 from nnlab.data import Dataset, load
@@ -98,6 +99,18 @@ def test_splits_make_the_sets(library, tmp_path, splits, sizes, notes):
         ]
 
 
+def test_sets_in_memory_are_told_apart(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(library.config, "IN_MEMORY_MAX_SIZE", 1 << 30)
+    monkeypatch.chdir(tmp_path)
+    for factor in (1, 2, 3):
+        columns = {"x": NUMBERS * factor, "label": CODES}
+        one = library.Dataset.from_dict(columns)
+        one.save_to_disk(f"s{max(factor - 1, 1)}")  # the second replaces the first
+        found = load(f"hf:s{max(factor - 1, 1)}")
+        largest = max(part.inputs.max() for part in splits_of(found))
+        assert largest == NUMBERS.max() * factor
+
+
 def test_images_are_read_from_bytes_and_from_files(library, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (24, 10, 10), np.uint8)
     for number, pixels in enumerate(noise):
@@ -162,9 +175,18 @@ def test_files_of_other_kinds_are_refused(library, tmp_path, monkeypatch):
     pandas.DataFrame({"x": [1]}).to_csv(tmp_path / "t.csv")
     with refused(ValueError, tmp_path, "no folder that", "csv:PATH"):
         load(f"hf:{tmp_path}")
+    for name in (f"{tmp_path}/name", f"{tmp_path}/name:label", "./name", "~/name"):
+        with refused(FileNotFoundError, "data set ", "/name does not exist"):
+            load(f"hf:{name}")
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=re.escape('pip install "nnlab-jax[hf]"')):
+        load("hf:owner/name")
+
+
+def test_versions_that_run_code_of_data_sets_are_refused(library, monkeypatch):
+    monkeypatch.setattr(library, "__version__", "3.6.0")
+    with refused(ValueError, "datasets 4 or later", "not 3.6.0", "nnlab-jax[hf]"):
         load("hf:owner/name")

@@ -3,6 +3,7 @@
 
 import datetime
 import io
+import json
 
 import numpy as np
 import pandas
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from folders import assert_equal, refused, splits
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nnlab.data import Dataset, load, parquet
 
@@ -89,6 +90,11 @@ def write(path, **columns):
         ({"x": [[1], [2]]}, "", ["column 'x' holds list<", "csv.ignore=x"]),
         ({"x": ["\x07", "b"]}, "", ["row 1: '\\x07' in column 'x' cannot be shown"]),
         ({}, "", ["'label' is the only column"]),
+        ({"": [1, 2]}, "", ["column 1 has no name"]),
+        ({"\x07": [1, 2]}, "", ["the name of column 1 cannot be shown: '\\x07'"]),
+        ({"x": [1, 2], "y": [[1], [2]]}, ":y", ["'y' holds list<", "PATH:COLUMN"]),
+        ({"x": [b"1", b"2"]}, "", ["row 1 is damaged, or no image", "csv.ignore=x"]),
+        ({"x": [1, 2], "y": [b"\xff", b"a"]}, ":y", ["'y' holds binary", "decode"]),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_in_one_line(
@@ -111,6 +117,83 @@ def test_odd_columns_are_refused_in_one_line(tmp_path):
         pyarrow.parquet.write_table(pa.table(columns, names), path)
         with refused(ValueError, path, *words):
             load(f"parquet:{path}")
+
+
+def test_dates_beyond_the_calendar_are_refused_with_their_column(tmp_path):
+    days = pa.array([3_000_000, 4_000_000] * 6, pa.date32())
+    path = write(tmp_path / "t.parquet", x=range(12), day=days, label=["a", "b"] * 6)
+    for option, words in (("", "csv.ignore=day"), (":day", "as texts")):
+        with refused(ValueError, path, "column 'day' holds date32", words):
+            load(f"parquet:{path}{option}")
+
+
+def test_a_dictionary_may_be_full_and_labels_may_be_bytes(tmp_path):
+    codes = np.arange(384) % 128  # as many as 8 bits hold
+    names = [f"n{code:03}" for code in range(128)]
+    full = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), names)
+    label = [b"a", b"b"] * 192
+    path = write(tmp_path / "t.parquet", name=full, label=label)
+    found = load(f"parquet:{path}")
+    assert found.feature_names == tuple(f"name={one}" for one in names)
+    assert found.class_names == ("a", "b")
+
+
+def described(path, names, count=60, x=0.5, **more):
+    """Writes a file beside whose codes Hugging Face stores the names of the classes."""
+    features = {"label": {"_type": "ClassLabel", "names": names}, **more}
+    about = json.dumps({"info": {"features": features}})
+    rows = pa.table({"x": np.arange(count) + x, "label": np.arange(count) % 2})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = rows.replace_schema_metadata({"huggingface": about})
+    pyarrow.parquet.write_table(rows, path)
+    return path
+
+
+def test_names_of_classes_are_those_of_all_files(tmp_path):
+    lists = [{"dtype": "int64", "_type": "Value"}]
+    path = described(tmp_path / "t.parquet", ["cat", "dog"], other=lists)
+    assert load(f"parquet:{path}").class_names == ("cat", "dog")
+    for folder, first, second in (("a", "0", "1"), ("b", "train", "test")):
+        described(tmp_path / folder / f"{first}.parquet", ["cat", "dog"])
+        described(tmp_path / folder / f"{second}.parquet", ["dog", "cat"])
+        with refused(ValueError, first, second, "classes in column 'label'"):
+            load(f"parquet:{tmp_path / folder}")
+
+
+@pytest.mark.parametrize("part", ["train", "test", "validation"])
+def test_a_set_may_be_empty_but_not_be_emptied(tmp_path, part):
+    names = ["cat", "dog"]
+    for one in ("train", "test", "validation"):
+        described(tmp_path / f"{one}.parquet", names, 0 if one == part else 60)
+    if part == "train":
+        with refused(ValueError, tmp_path, "the training set is empty"):
+            load(f"parquet:{tmp_path}")
+    else:
+        (note, *_) = load(f"parquet:{tmp_path}").notes
+        assert note == f"the {part} set, which is empty, is left out"
+    described(tmp_path / f"{part}.parquet", names, x=np.nan)
+    with refused(ValueError, tmp_path, f"every row of the {part} set lacks a value"):
+        load(f"parquet:{tmp_path}", csv={"missing": "drop"})
+
+
+def test_only_columns_that_are_needed_are_read(tmp_path):
+    path = tmp_path / "t.parquet"
+    more = [f"{number:0100}" for number in range(60)]
+    for wanted, options in (
+        ({"x": np.arange(60.0)}, {"ignore": ["more"]}),
+        ({"image": pictures(60)}, {}),
+    ):
+        rows = pa.table({**wanted, "more": more, "label": [*"ab"] * 30})
+        pyarrow.parquet.write_table(rows, path, compression="none")
+        whole = load(f"parquet:{path}", csv=options)
+        chunk = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(1)
+        content = bytearray(path.read_bytes())
+        start, size = chunk.dictionary_page_offset, chunk.total_compressed_size
+        content[start : start + size] = bytes(size)
+        path.write_bytes(content)
+        assert load(f"parquet:{path}", csv=options).digest == whole.digest
+    with refused(ValueError, path, "damaged"):
+        load(f"parquet:{path}:more")
 
 
 def test_what_is_no_parquet_file_is_told(tmp_path):
@@ -193,6 +276,9 @@ def test_images_keep_their_size_or_get_one(tmp_path):
 def test_images_that_cannot_be_used_are_refused_in_one_line(tmp_path):
     path, label = tmp_path / "t.parquet", [*"ab"] * 9
     good = pictures(17)
+    write(path, image=pictures(18), label=["a", "\x07"] * 9)
+    with refused(ValueError, path, "'\\x07' in column 'label' cannot be shown"):
+        load(f"parquet:{path}")
     for bad, words in (
         (b"no image", ["row 18 is damaged, or no image"]),
         (None, ["row 18: column 'image' is empty", "csv.missing=drop"]),
@@ -211,6 +297,20 @@ def test_images_that_cannot_be_used_are_refused_in_one_line(tmp_path):
     with refused(ValueError, "2 columns of images", "image and other", "csv.ignore"):
         load(f"parquet:{path}")
     assert load(f"parquet:{path}", csv={"ignore": ["other"]}).input_shape[0] == 12
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(ImageOps, "exif_transpose"), (pyarrow.parquet.ParquetFile, "read")],
+)
+def test_little_memory_is_no_damage(tmp_path, monkeypatch, place, name):
+    def fails(*_, **__):
+        raise pa.ArrowMemoryError
+
+    path = write(tmp_path / "t.parquet", image=pictures(18), label=[*"ab"] * 9)
+    monkeypatch.setattr(place, name, fails)
+    with pytest.raises(MemoryError):
+        load(f"parquet:{path}")
 
 
 def test_the_index_of_pandas_is_left_out(tmp_path):

@@ -266,6 +266,23 @@ def test_a_folder_that_cannot_be_written_costs_no_run(tmp_path, caplog):
             record(progress(evaluation=evaluation(step)))
     (told,) = caplog.messages
     assert "the run goes on" in told
+    assert "not whole" in record.where()
+
+
+def test_whatever_fails_costs_no_run(tmp_path, monkeypatch, caplog):
+    def fails(*_):
+        raise ArithmeticError("of another library")
+
+    findings = Findings(synthetic.results(num_trials=2))
+    with tensorboard.EventFiles(tmp_path, 2) as record:
+        monkeypatch.setattr(points, "final", fails)
+        record.finish(findings, [])
+        monkeypatch.setattr(points, "of_trial", fails)
+        record(progress(evaluation=evaluation(0)))
+    with tensorboard.EventFiles(tmp_path, 2) as record:
+        record(progress(evaluation=evaluation(0)))
+    told = "event files: of another library; the run goes on without"
+    assert caplog.messages == [told, told]
 
 
 def test_without_tensorboardx_it_says_what_to_install(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import json
 import pathlib
 import struct
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -174,9 +175,47 @@ def test_what_fails_at_wandb_costs_no_run(library, tmp_path, monkeypatch, caplog
         for step in (0, 10):
             record(progress(evaluation=evaluation(step)))
     record.finish(Findings(synthetic.results(num_trials=2)), [])
-    assert caplog.messages == [
-        "wandb: the server is on fire; this run goes on without it"
-    ]
+    assert caplog.messages == ["wandb: the server is on fire; the run goes on without"]
+    assert "not whole" in record.where()
+
+
+class Slow:
+    """Stands for a run, which takes its time to end, or fails to."""
+
+    def __init__(self, seconds, ended):
+        self._seconds, self._ended = seconds, ended
+        self.log = lambda *_, **__: None
+        self.summary = {}
+
+    def finish(self, exit_code):
+        time.sleep(self._seconds)
+        self._ended.append(exit_code)
+        if exit_code:
+            raise OSError("no such run")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_all_runs_are_ended_however_long_that_takes(
+    library, tmp_path, monkeypatch, caplog, fails
+):
+    ended: list[int] = []
+    monkeypatch.setattr(watched, "_PATIENCE", 1.0)
+    monkeypatch.setattr(library, "init", lambda **_: Slow(0 if fails else 0.5, ended))
+    with watched.Runs(tmp_path, STUDY, 3) as record:
+        record(progress(evaluation=evaluation(0, trials=range(3))))
+    if fails:
+        record.close()
+    record.finish(Findings(synthetic.results(num_trials=3)), [])
+    assert ended == [int(fails)] * 3
+    wanted = ["wandb: no such run; the run goes on without"] * fails
+    assert caplog.messages == wanted
+
+
+def test_to_say_where_it_is_writes_nothing(library, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    record = watched.Runs(tmp_path, STUDY, 2)
+    assert "disabled" in record.where()
+    assert not [*tmp_path.rglob("group")]
 
 
 def test_without_wandb_it_says_what_to_install(tmp_path, monkeypatch):
