@@ -311,16 +311,19 @@ def test_amounts_by_which_images_are_moved_are_no_training(shown):
 
 def test_a_place_is_called_by_the_nearest_name(shown):
     of = [
-        of_trial(name, [0.5], "point", x) for name, x in (("a", 1023.0), ("b", 1024.0))
+        of_trial(name, [0.5], "point", x, 0.6)
+        for name, x in (("a", 1023.0), ("b", 1024.0))
     ]
     kept = chart.Kept(
-        of, axes(x=(1000, 1100)), ticks={1023.0: "1,023", 1024.0: "1,024"}
+        of, axes(percent=True, x=(1000, 1100)), ticks={1023.0: "1,023", 1024.0: "1,024"}
     )
     with shown(kept) as page:
         page.get_by_role("group", name="Values").focus()
         for text in ("1,023", "1,024"):
             page.keyboard.press("ArrowRight")
-            assert f"x {text}" in page.get_by_role("status").inner_text()
+            told = page.get_by_role("status").inner_text()
+            assert f"x {text}" in told
+            assert "95 % interval \u221210.00 % to 50.00 %" in told
 
 
 def test_unfinished_trials_are_named_and_a_second_line_is_not(shown):
