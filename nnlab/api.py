@@ -660,7 +660,7 @@ class Plot:
         """
         formats = (formats,) if isinstance(formats, str) else tuple(formats)
         as_shown = size is None and font == "sans"
-        dots = dpi or (150 if as_shown else 300)
+        dots = (150 if as_shown else 300) if dpi is None else dpi
         asked = Export(size or "page", formats, dots, font)
         target, paths = absolute(folder, "folder"), []
         for made in self.sketches if as_shown else catalog.fitted(self.draw, asked):

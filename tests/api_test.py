@@ -259,6 +259,8 @@ def test_plots_are_figures_with_captions(found, tmp_path):
     assert b"/MediaBox [ 0 0 720 403.2 ]" in path.read_bytes()  # 10 x 5.6 inches
     with pytest.raises(ValueError, match="did you mean 'column'"):
         found.plot("final").save(tmp_path, size="colum")
+    with pytest.raises(ValueError, match="dpi=0: from 30"):
+        found.plot("final").save(tmp_path, dpi=0)
     for what, message in {
         "finale": "nothing to plot: 'finale'; did you mean 'final'",
         "confusion": "'confusion' is drawn where the study asks for it",

@@ -107,7 +107,8 @@ def _write_beside(findings: "Findings") -> Iterator[pathlib.Path]:
     asked, folder = asked_beside(), findings.results.workdir
     if asked.keys() & _EXPORT.keys():
         figures = page.folder_of_figures(folder)
-        yield catalog.export(findings, figures, _export(asked))
+        if exported := catalog.export(findings, figures, _export(asked)):
+            yield exported
     if "tables" in asked:
         sections = page.content(findings).sections
         yield copies.write(sections, folder, asked["tables"])

@@ -28,9 +28,17 @@ _LATEX = {
     **{"[": "{[}", "]": "{]}"},  # at the start of a row they would be a length
     **{"−": "$-$", "±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$"},  # noqa: RUF001
     **{"–": "--", "…": r"\ldots{}"},  # noqa: RUF001
+    **{"*": "{*}", "-": "-{}"},
 }
 """What has a meaning in LaTeX, or no letter in its fonts."""
+# A star has one behind the row before, and a hyphen before another, which is a dash.
+_MEANING = re.compile(rf"^\*|-(?=-)|[{re.escape(''.join({*_LATEX} - {*'*-'}))}]")
 _NUMBER = re.compile(r"(x |< |[+−]?)\d|[–]?$|best$")  # noqa: RUF001
+_MEASURED = re.compile(
+    r"[+-][\d,]*\.?\d+([eE][+-]?\d+)?( ([a-z]+|%))*"
+    r"( \(([\d.,+−\-% ]|to)*\))?"  # noqa: RUF001
+)
+"""A number with its sign, its unit and its interval, which no spreadsheet computes."""
 
 
 def markdown(table: Table) -> str:
@@ -61,9 +69,10 @@ def latex(table: Table) -> str:
 def tsv(table: Table) -> str:
     """Returns a table with tabs between cells, for spreadsheets.
 
-    A cell that a spreadsheet would compute has an apostrophe before it.
+    A cell that a spreadsheet would compute has an apostrophe before it, and one that
+    begins with a quotation mark is quoted.
     """
-    rows = (map(cells.marked, map(_line, row)) for row in (table.header, *table.rows))
+    rows = (map(_cell, row) for row in (table.header, *table.rows))
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
@@ -120,8 +129,15 @@ def _line(text: str) -> str:
     return numbers.visible(" ".join(text.split()))
 
 
+def _cell(text: str) -> str:
+    line = _line(text)
+    if line.startswith('"'):
+        return '"' + line.replace('"', '""') + '"'
+    return line if _MEASURED.fullmatch(line) else cells.marked(line)
+
+
 def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in _line(text))
+    return _MEANING.sub(lambda match: _LATEX[match[0]], _line(text))
 
 
 def escape_markdown(value: Any) -> str:

@@ -6,8 +6,10 @@ import re
 import numpy as np
 import pytest
 import synthetic
+from matplotlib.figure import Figure
 
 from nnlab import report
+from nnlab.report.figures.drawing import chart
 from nnlab.results import load
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
@@ -227,3 +229,126 @@ def test_a_cell_of_a_map_is_asked_for_its_interval(browsed, tmp_path):
             "n = 3",
         ]
         assert figure.get_by_role("button").count() == 0
+
+
+FIGURE = """<!doctype html><html lang="en"><meta charset="utf-8"><h1 id="answer">a</h1>
+<nav><ol></ol></nav><figure><div class="plot"><svg viewBox="0 0 600 300"></svg></div>
+<script type="application/json">{}</script></figure>{}"""
+
+
+@pytest.fixture
+def shown(browsed, page_file, tmp_path):
+    """Opens a page with one figure, of what is kept beside each of its Axes."""
+    script = re.search("<script>.*</script>", page_file.read_text("utf-8"), re.S)[0]
+
+    def shown(*panels):
+        canvas = Figure()
+        for ax, of in zip(canvas.subplots(1, len(panels), squeeze=False).flat, panels):
+            vars(chart.kept(ax)).update(vars(of))
+        file = tmp_path / "figure.html"
+        file.write_text(FIGURE.format(chart.data_of(canvas), script), "utf-8")
+        return browsed(file)
+
+    return shown
+
+
+def of_trial(name, mean, look="solid", x=None, below=0.0):
+    """Returns a series whose interval ends so far below its mean."""
+    mean = np.array(mean)
+    x = np.arange(1.0, 1 + mean.size) if x is None else x
+    called = chart.Name(name, name, n=3)
+    return chart.Series(called, "#123456", look, x, mean, mean - below, mean)
+
+
+def axes(scale="linear", ends=(0.0, 1.0), percent=False, x=(0.0, 4.0)):
+    value = {"scale": scale, "label": "y", "percent": percent, "ends": [*ends]}
+    along = {"scale": "linear", "label": "x", "percent": False, "ends": [*x]}
+    return {"x": along, "y": value}
+
+
+@pytest.mark.parametrize("look", ["solid", "point"])
+def test_what_is_not_positive_lies_below_a_log_axis(shown, look):
+    ends = [[0.5, 0.2, 0.1, 0.0], [1.0, 0.1, 0.05, 0.01]]
+    if look == "point":
+        ends = [[0.0], [0.3], [0.4]]
+    trials = []
+    for n, mean in enumerate(ends):
+        x = 1.0 + n if look == "point" else None
+        trials.append(of_trial(f"trial {n}", mean, look, x, below=0.3))
+    with shown(chart.Kept(trials, axes("log", (0.001, 1.0)))) as page:
+        figure = page.locator("figure")
+        figure.locator(".keys button").nth(1).click()
+        assert "NaN" not in figure.locator("svg").inner_html()
+        if look == "point":
+            figure.locator("circle[r='4.5']").last.hover(force=True)
+            assert "trial 2" in figure.get_by_role("status").inner_text()
+        else:
+            assert len(paths(figure)) == 2  # the curve and its band
+
+
+def test_a_scale_is_offered_only_where_all_panels_can_have_it(shown):
+    curves = [of_trial("a", [0.2, 0.5, 0.8]), of_trial("b", [0.3, 0.6, 0.9])]
+    accuracy, loss = axes(percent=True), axes()
+    for panels, count in (((accuracy, loss), 0), ((loss, accuracy), 0), ((loss,), 1)):
+        with shown(*(chart.Kept(curves, each) for each in panels)) as page:
+            assert page.get_by_role("button", name="y: log scale").count() == count
+            assert page.get_by_role("button", name="x: log scale").count() == 1
+
+
+def test_amounts_by_which_images_are_moved_are_no_training(shown):
+    curves = [of_trial(name, [0.9, 0.5, 0.2, 0.1], x=np.arange(4.0)) for name in "ab"]
+    drawn = {}
+    for training in (True, False):
+        kept = chart.Kept(curves, axes(ends=(0.0, 1.0)), training=training)
+        with shown(kept) as page:
+            figure = page.locator("figure")
+            scales = page.get_by_role("button", name="x: log scale")
+            assert scales.count() == training
+            button(figure, "a").click()
+            drawn[training] = paths(figure)
+    assert drawn[True] != drawn[False]  # the axis fits the first value, too
+
+
+def test_a_place_is_called_by_the_nearest_name(shown):
+    of = [
+        of_trial(name, [0.5], "point", x, 0.6)
+        for name, x in (("a", 1023.0), ("b", 1024.0))
+    ]
+    kept = chart.Kept(
+        of, axes(percent=True, x=(1000, 1100)), ticks={1023.0: "1,023", 1024.0: "1,024"}
+    )
+    with shown(kept) as page:
+        page.get_by_role("group", name="Values").focus()
+        for text in ("1,023", "1,024"):
+            page.keyboard.press("ArrowRight")
+            told = page.get_by_role("status").inner_text()
+            assert f"x {text}" in told
+            assert "95 % interval \u221210.00 % to 50.00 %" in told
+
+
+def test_unfinished_trials_are_named_and_a_second_line_is_not(shown):
+    curves = [
+        of_trial("whole", [0.2, 0.5, 0.8]),
+        of_trial("whole", [0.3, 0.6, 0.9], "dashed"),
+        of_trial("running", [0.1, 0.2], "dashed"),
+    ]
+    with shown(chart.Kept(curves, axes())) as page:
+        texts = page.locator("figure svg text").all_text_contents()
+        assert texts.count("whole") == texts.count("running") == 1
+
+
+def test_the_keyboard_begins_at_the_first_value_and_needs_one(shown):
+    with shown(
+        chart.Kept([of_trial(n, [0.2, 0.5, 0.8]) for n in "ab"], axes())
+    ) as page:
+        figure = page.locator("figure")
+        for name in "ab":
+            button(figure, name).click()
+        for keys in (("ArrowRight", "ArrowDown"), ("ArrowLeft",)):
+            figure.get_by_role("group", name="Values").focus()
+            for key in keys:
+                page.keyboard.press(key)
+            if button(figure, "Show all").is_visible():
+                assert not figure.get_by_role("status").is_visible()
+                button(figure, "Show all").click()
+        assert "x 1\n" in figure.get_by_role("status").inner_text()

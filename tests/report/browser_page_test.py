@@ -113,7 +113,14 @@ def test_a_click_on_a_header_sorts_and_the_third_one_restores(opened):
 def test_a_table_is_copied_as_its_files_are_written(opened, tmp_path):
     """With the clipboard, and without one, as in a frame of a notebook."""
     evil = "=cmd|' /C calc'!A0 <b>&amp; \\x_1 [2] ^{~} 50 % $5$ # é −3"  # noqa: RUF001
-    sweep = [{"label": evil, RATE: 0.1}, {"label": "1. www.e.x https://e.x", RATE: 0.2}]
+    sweep = [
+        {"label": evil, RATE: 0.1},
+        {"label": "1. www.e.x https://e.x", RATE: 0.2},
+        {"label": '"a" b--- c', RATE: 0.3},
+        {"label": "* +1", RATE: 0.4},
+        {"label": "+4.8 points (1 to 3)", RATE: 0.5},
+        {"label": "-1 SUM(A1)", RATE: 0.6},
+    ]
     claim = Claim(
         text="- *higher* | @all",
         quantity=Quantity(metric="test_accuracy"),
@@ -245,6 +252,12 @@ def test_on_a_phone_a_wide_table_folds_and_a_tap_shows_a_whole_row(opened):
         assert rest == [
             f"{name}: {cell.text_content()}" for name, cell in zip(names[3:], hidden)
         ]
+        page.evaluate(
+            "() => { navigator.clipboard.writeText = async (t) => { copied = t; }; }"
+        )
+        section.locator(".copy").first.get_by_text("tabs").tap()
+        copied = page.evaluate("copied").splitlines()
+        assert [len(line.split("\t")) for line in copied] == [len(names)] * 5
         table.locator("thead button").first.tap()  # sorted rows are folded again
         assert table.locator(".rest").count() == 0
         assert table.locator("tbody tr").count() == len(RATES)

@@ -21,6 +21,10 @@ HOSTILE = (
     "tab\there\nand a line",
     "−6 ± 3",  # noqa: RUF001
     "",
+    "* a--b --- c-",
+    '"a" and b',
+    "+4.8 points (−1 to 3)",  # noqa: RUF001
+    "−3",  # noqa: RUF001
 )
 TABLE = Table(("trial", "test accuracy, %"), tuple(zip(HOSTILE, HOSTILE[::-1])))
 WANTED = [[" ".join(c.split()) for c in row] for row in (TABLE.header, *TABLE.rows)]
@@ -39,10 +43,21 @@ def test_markdown_reads_back():
 
 def test_tabs_read_back_and_nothing_is_computed():
     text = copies.tsv(TABLE)
-    options = {"sep": "\t", "header": None, "keep_default_na": False, "quoting": 3}
+    options = {"sep": "\t", "header": None, "keep_default_na": False}
     read = pd.read_csv(io.StringIO(text), **options)
     assert [[*map(cells.original, row)] for row in read.to_numpy()] == WANTED
-    assert not re.search(r"(^|\t)[=+@]", text, flags=re.MULTILINE)
+    assert not re.search(r"(^|\t)[=@]", text, flags=re.MULTILINE)
+
+
+FORMULAS = ("+1+1", "-1 SUM(A1)", "+1 cmd|' /C calc'!A0", "-2*A1", "+A1 points", "+1-a")
+NUMBERS = ("+4.8 points", "+1.3 points (0.8 to 1.8)", "-0.5 nats", "+1,024 updates")
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, *NUMBERS])
+def test_a_number_with_its_unit_is_no_formula(text):
+    table = Table(("trial", "effect"), (("a", text),))
+    sign = "'" if text in FORMULAS else ""
+    assert copies.tsv(table).endswith(f"\t{sign}{text}\n")
 
 
 LATEX = {
@@ -54,6 +69,8 @@ LATEX = {
     r"\textbar{}": "|",
     "{[}": "[",
     "{]}": "]",
+    "{*}": "*",
+    "-{}": "-",
     "$-$": "−",  # noqa: RUF001
     r"$\pm$": "±",
     **{f"\\{c}": c for c in "%&_#${}"},
@@ -71,7 +88,8 @@ def test_latex_is_a_tabular_whose_cells_read_back():
         parts = re.split(r"(?<!\\)&", row.removesuffix(r" \\"))
         for part in parts:  # what is left has no meaning to LaTeX
             assert not re.search(r"[%&_#$~^\\{}]", spelt.sub("", part))
-            assert not part.startswith("[")  # a length, behind the row before
+            assert not part.startswith(("[", "*"))  # read with the row before
+            assert "--" not in part  # a dash
         read.append([spelt.sub(lambda m: LATEX[m[0]], part).strip() for part in parts])
     assert read == WANTED
 

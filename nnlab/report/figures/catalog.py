@@ -177,17 +177,20 @@ def fitted(
     return tuple(made for _, made in best.values())
 
 
-def export(findings: Findings, folder: pathlib.Path, asked: Export) -> pathlib.Path:
+def export(
+    findings: Findings, folder: pathlib.Path, asked: Export
+) -> pathlib.Path | None:
     """Stores the study's figures for other documents, in a folder named by their size.
 
-    Returns that folder, in `folder`.
+    Returns that folder, in `folder`; None where there is none to store.
     """
+    target, written = folder / asked.size, False
     names = findings.results.study.figures if findings.ran else ()
     for part in (PARTS[name] for name in names):
         with contextlib.suppress(Lacking):
             for made in fitted(functools.partial(part.drawn, findings), asked):
-                store(made, folder / asked.size, asked)
-    return folder / asked.size
+                written |= bool(store(made, target, asked))
+    return target if written else None
 
 
 def store(made: Sketch, folder: pathlib.Path, asked: Export) -> list[pathlib.Path]:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from nnlab.report.figures.drawing import captions, curves, labels, points, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.drawing.chart import kept
 from nnlab.report.figures.drawing.levels import Level
 from nnlab.report.figures.drawing.paper import side_by_side, tall
 from nnlab.report.figures.final import height_of
@@ -151,6 +152,7 @@ def _draw_severity(ax: Axes, findings: Findings, kind: str) -> None:
     chances = curves.chances_of(findings, drawn)
     scales.set_metric_axis(ax, scale, metric, view, chances)
     ax.set_xlim(0, amounts[-1] or 1.0)
+    kept(ax).training = False
     largest = {"moved": "largest shift", "rotated": "largest rotation"}[kind]
     ax.set_xlabel(f"{largest}, {UNITS[kind]}")
     tints = style.colors(findings)

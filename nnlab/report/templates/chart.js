@@ -9,7 +9,8 @@
   const LOST = 14; // pixels, a row of bars of the networks that failed
   const SCALES = {
     linear: [(value) => value, (place) => place],
-    log: [Math.log10, (place) => 10 ** place],
+    // What is not positive lies below all.
+    log: [(value) => (value > 0 ? Math.log10(value) : -Infinity), (place) => 10 ** place],
     error: [(value) => -Math.log10(1 - value), (place) => 1 - 10 ** -place],
   };
   const SUFFIX = { linear: "", log: ", log scale", error: " (error on log scale)" };
@@ -35,7 +36,7 @@
   const textOf = (axis, value, decimals) => {
     if (!axis.percent) return numberText(value);
     const share = 100 * value;
-    return `${decimals ? share.toFixed(decimals) : +share.toPrecision(5)} %`;
+    return `${decimals ? share.toFixed(decimals) : +share.toPrecision(5)} %`.replace("-", "\u2212");
   };
 
   const evenTicks = (low, high, most) => {
@@ -101,7 +102,7 @@
   const ruler = (scale, ends, from, to, top = Infinity) => {
     const [start, end] = ends.map(SCALES[scale][0]);
     return (value) => {
-      if (!known(value) || (scale === "log" && value <= 0)) return NaN;
+      if (!known(value)) return NaN;
       const share = (SCALES[scale][0](Math.min(value, top)) - start) / (end - start);
       return from + within(share, [-9, 9]) * (to - from);
     };
@@ -124,14 +125,14 @@
     // The other scale that an axis could have; "" for none.
     state.other = (which) => {
       const { scale, percent, top } = panels[0][which];
-      if (panels.some((panel) => panel[which].scale !== scale)) return "";
+      const isAlike = (axis) => axis.scale === scale && Boolean(axis.percent) === Boolean(percent);
+      if (!panels.every((panel) => isAlike(panel[which]))) return "";
       if (which === "along" && panels[0].rows) return "";
       if (scale !== "linear") return "linear";
       if (percent) return top ? "error" : "";
       const values = panels.flatMap((panel) => every(panel, which)).filter(known);
       const positive = new Set(values.filter((value) => value > 0));
-      // Training begins at 0, which a log axis leaves out.
-      const whole = which === "along" && !panels[0].along.ticks;
+      const whole = which === "along" && panels[0].training && !panels[0].along.ticks;
       return positive.size > 2 && (whole || Math.min(...values) > 0) ? "log" : "";
     };
 
@@ -141,8 +142,8 @@
       const place = (value) => to(Math.min(value, panel.value.top ?? Infinity));
       const [core, ends] = [[], []];
       const alike = panels.filter((like) => String(like.value.ends) === String(panel.value.ends));
-      for (const one of alike.flatMap(state.shown)) {
-        const rise = isCurve(one) && one.x.length > 2 && !state.all;
+      for (const [like, one] of alike.flatMap((like) => state.shown(like).map((one) => [like, one]))) {
+        const rise = like.training && isCurve(one) && one.x.length > 2 && !state.all;
         one.mean.forEach((mean, n) => {
           if (!known(mean) || (rise && one.x[n] < EARLY * one.x.at(-1))) return;
           core.push(place(mean));
@@ -184,7 +185,10 @@
     const series = state.shown(panel);
     const ends = state.ends(panel, "value");
     const scale = state.scale(panel, "value");
-    const isLine = (one) => one.look === "solid" || one.look === "across";
+    // A trial with a solid line is named at that, any other at the line that it has.
+    const solid = new Set(series.filter((one) => one.look === "solid").map((one) => one.group));
+    const isLine = ({ look, group }) =>
+      look === "solid" || look === "across" || (look === "dashed" && !solid.has(group));
     const named = rows ? [] : series.filter(isLine).map((one) => [one, data.groups[one.group][0]]);
     const longest = LETTER * Math.max(0, ...named.map(([, text]) => text.length));
     const some = named.length > 0 && named.length < 13 && data.groups.length > 1;
@@ -200,10 +204,12 @@
     const top = box.y + (panel.title ? 16 : 0) + (rows ? 12 : 26);
     const bottom = box.y + box.height - 38;
     const foot = rows || !kinds.length ? bottom : bottom - LOST * kinds.length - 16;
-    const alongEnds = state.ends(panel, "along");
-    const put = ruler(state.scale(panel, "along"), alongEnds, rows ? bottom : left, rows ? top : right);
+    const alongScale = state.scale(panel, "along");
+    const put = ruler(alongScale, state.ends(panel, "along"), rows ? bottom : left, rows ? top : right);
     const rise = ruler(scale, ends, rows ? left : foot, rows ? right : top, value.top);
-    const at = (place, level) => (rows ? [rise(level), put(place)] : [put(place), rise(level)]);
+    // Training begins at 0, which a log axis leaves out.
+    const there = (place) => (alongScale === "log" && place <= 0 ? NaN : put(place));
+    const at = (place, level) => (rows ? [rise(level), there(place)] : [there(place), rise(level)]);
     const names = fits ? named : [];
     return { left, right, top, bottom, foot, room, put, rise, at, levels, kinds, names, ends, series, panel };
   };
@@ -281,7 +287,7 @@
     for (const one of series) {
       const draw = state.isCurve(one) ? drawCurve : one.look === "point" ? drawPoint : drawAcross;
       for (const [n, x, y] of draw(add(inner, "g", { "data-group": one.group }), one, beside))
-        if (x >= left - 1 && x <= right + 1)
+        if (x >= left - 1 && x <= right + 1 && Number.isFinite(y))
           hits.push({ one, n, panel, at, x, y: within(y, [top, rows ? bottom : foot]) });
     }
     if (frame.kinds.length) drawShares(into, frame, write);
@@ -401,7 +407,9 @@
   const told = ({ one, n, panel }, data, state) => {
     const { along, value, rows } = panel;
     const place = one.x[n];
-    const tick = along.ticks?.find(([p]) => Math.abs(p - place) <= 1e-3 * Math.abs(p))?.[1];
+    const apart = ([p]) => Math.abs(p - place);
+    const [nearest] = [...(along.ticks ?? [])].sort((a, b) => apart(a) - apart(b));
+    const tick = nearest && apart(nearest) <= 1e-5 * Math.abs(nearest[0]) ? nearest[1] : undefined;
     const where = `${state.label(panel, "along")} ${tick ?? numberText(place)}`;
     const isNamed = rows || one.look === "across" || (tick && one.name.includes(tick));
     const [level, low, high] = [one.mean[n], one.low[n], one.high[n]].map((v) => known(v) && textOf(value, v, 2));
@@ -409,7 +417,7 @@
       one.name,
       isNamed ? "" : where,
       `${state.label(panel, "value")}: ${level ? `${data.center} ${level}` : "no value"}`,
-      low ? `95 % interval ${low} to ${high}` : "",
+      low ? `95 % ${one.band ?? "interval"} ${low} to ${high}` : "",
       [`n = ${one.n}`, one.fate].filter(Boolean).join("; "),
     ].filter(Boolean);
   };
@@ -425,7 +433,7 @@
       panel.shares ??= [];
       for (const one of panel.series) {
         one.x = data.xs[one.x];
-        for (const key of ["low", "high", "seeds", "lost", "stops"]) one[key] ??= [];
+        for (const key of ["mean", "low", "high", "seeds", "lost", "stops"]) one[key] ??= [];
       }
     }
     const state = stateOf(data);
@@ -510,9 +518,10 @@
       const step = { ArrowLeft: -1, ArrowRight: 1 }[key];
       const turn = { ArrowUp: -1, ArrowDown: 1 }[key];
       if (key === "Escape") ask(-1);
-      if (!step && !turn) return;
+      if ((!step && !turn) || !hits.length) return;
       event.preventDefault();
-      if (step || current < 0) return ask((current + (step ?? 1) + hits.length) % hits.length);
+      if (current < 0) return ask(0);
+      if (step) return ask((current + step + hits.length) % hits.length);
       const { one, n } = hits[current];
       const every = [...new Set(hits.map((hit) => hit.one))];
       const next = every.at((every.indexOf(one) + turn) % every.length);

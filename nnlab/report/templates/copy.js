@@ -21,15 +21,23 @@
     "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}",
     "[": "{[}", "]": "{]}", "\u2212": "$-$", "\u00b1": "$\\pm$", "\u2264": "$\\leq$",
     "\u2265": "$\\geq$", "\u2013": "--", "\u2026": "\\ldots{}",
+    "*": "{*}", "-": "-{}",
   };
   const escapeLatex = (text) =>
-    text.replace(/[%&_#${}\\~^<>|[\]\u2212\u00b1\u2264\u2265\u2013\u2026]/g, (c) => LATEX[c] ?? `\\${c}`);
+    text.replace(/^\*|-(?=-)|[%&_#${}\\~^<>|[\]\u2212\u00b1\u2264\u2265\u2013\u2026]/g, (c) => LATEX[c] ?? `\\${c}`);
   const NUMBER = /^(?:(?:x |< |[+\u2212]?)\d|\u2013?$|best$)/;
 
   const unmarked = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+  const measured = /^[+-][\d,]*\.?\d+(?:[eE][+-]?\d+)?(?: (?:[a-z]+|%))*(?: \((?:[\d.,+\u2212\-% ]|to)*\))?$/;
   const computes = (text) => {
+    if (measured.test(text)) return false;
     const bare = text.replace(/^'+/, "");
     return /^[=+\-@\uff1d\uff0b\uff0d\uff20]/.test(bare) && !unmarked.test(bare);
+  };
+
+  const tabbed = (text) => {
+    if (text.startsWith('"')) return `"${text.replaceAll('"', '""')}"`;
+    return computes(text) ? `'${text}` : text;
   };
 
   const FORMATS = {
@@ -47,10 +55,7 @@
         "\\bottomrule", "\\end{tabular}", "",
       ].join("\n");
     },
-    tabs: (rows) =>
-      rows
-        .map((row) => `${row.map((cell) => (computes(cell) ? `'${cell}` : cell)).join("\t")}\n`)
-        .join(""),
+    tabs: (rows) => rows.map((row) => `${row.map(tabbed).join("\t")}\n`).join(""),
   };
 
   // Where a page has no clipboard, such as in a frame of a notebook, the older way works.
@@ -79,7 +84,8 @@
       button.textContent = name;
       button.setAttribute("aria-label", `Copy this table as ${name}`);
       button.addEventListener("click", async () => {
-        const rows = [...table.rows].map((row) => [...row.cells].map(textOf));
+        const whole = [...table.rows].filter((row) => row.className !== "rest");
+        const rows = whole.map((row) => [...row.cells].map(textOf));
         const done = copy(write(rows)).then(() => "copied", () => "the browser refused");
         told.textContent = await done;
         button.focus();

@@ -25,6 +25,7 @@ MOST_POINTS = 200  # of a curve: a screen does not show more
 MOST_OF_ALL = 8_000  # points of a figure of many curves: some 200 kB
 FEWEST = 20  # of each of them
 DIGITS = 5  # of means: one more than a reader is shown
+EXACT = 9  # digits of places: parameters and steps are numbers as large
 FINE = 0.99  # from here on shares have a fifth decimal
 SCALE_WORDS = re.compile(r",? \(?(error on )?log scale\)?|\n.*", re.S)
 NUMBER = re.compile(r"-?\d+(\.\d*)?(e[-+]?\d+)?")
@@ -60,6 +61,7 @@ class Series:
       stopped: index of each evaluation at which a network stopped.
       line, line_color: of the line that joins it with other points; "" for none.
       ring: colour of the ring around a point.
+      band: what low and high are, if no interval of each value by itself.
     """
 
     name: Name
@@ -75,6 +77,7 @@ class Series:
     line: str = ""
     line_color: str = ""
     ring: str = ""
+    band: str = ""
 
 
 class Share(NamedTuple):
@@ -95,6 +98,7 @@ class Kept:
       scales: of its axes, where they are no plain numbers: ``{side: attributes}``.
       ticks: the places and names of what was swept.
       rows: whether these are rows, with the metric along x.
+      training: whether x of curves is training, which begins at 0 and at chance.
       chances: accuracies of constant answers.
       cells: where the series stand, if they are cells of a map: it stays an image.
       title: of the list of trials.
@@ -105,6 +109,7 @@ class Kept:
     scales: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     ticks: dict[float, str] = dataclasses.field(default_factory=dict)
     rows: bool = False
+    training: bool = True
     chances: list[float] = dataclasses.field(default_factory=list)
     shares: list[Share] = dataclasses.field(default_factory=list)
     cells: list[tuple[int, int]] = dataclasses.field(default_factory=list)
@@ -144,8 +149,10 @@ def data_of(canvas: Figure) -> str:
     if not axes or not all(kept(ax).series for ax in axes):
         return ""
     every = [one for ax in axes for one in kept(ax).series]
-    colors = {one.name.group: one.color for one in reversed(every)}
-    groups = [*reversed(colors)]
+    colors: dict[str, str] = {}  # in the order of their first series
+    for one in every:
+        colors.setdefault(one.name.group, one.color)
+    groups = [*colors]
     if all(map(NUMBER.fullmatch, groups)):
         groups.sort(key=float)
     xs: dict[str, list[float | None]] = {}  # places are written once
@@ -177,6 +184,7 @@ def _panel(
     found = {
         "title": _text(ax.get_title(loc="left")),
         "rows": of.rows,
+        "training": of.training,
         "along": _filled(along),
         "value": _axis(ax, "x" if of.rows else "y"),
         "chances": of.chances,
@@ -192,8 +200,8 @@ def _series(
     x = np.atleast_1d(np.asarray(one.x, float))
     stops = [*map(int, one.stopped)]
     evenly = np.linspace(0, len(x) - 1, min(len(x), most)).round().astype(int)
-    some = np.unique([*evenly, *stops])
-    places = _rounded(x[some])
+    some = np.unique([*evenly, *stops]).astype(int)  # so where there is none
+    places = _rounded(x[some], EXACT)
     xs.setdefault(repr(places), places)
 
     def shown(values: npt.ArrayLike, digits: int = 4) -> list[float | None]:
@@ -217,6 +225,7 @@ def _series(
         "line": one.line,
         "tint": one.line_color,
         "ring": one.ring,
+        "band": one.band,
     }
     return _filled(whole)
 

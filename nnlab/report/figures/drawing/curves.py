@@ -33,6 +33,7 @@ from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import band
 from nnlab.statistics.members import at_chance, carried_forward
+from nnlab.study import POINTWISE
 
 MOST_LABELS = 12  # above it, a colour bar
 MOST_LOSS = 10.0  # times the loss at the start: what is above leaves the axes
@@ -52,6 +53,7 @@ class Drawn(NamedTuple):
       lost: (n, E), of the diverged networks; NaN from where they diverged.
       stopped: for each stopped network, the index of its last evaluation.
       running: whether the values are of networks that were not trained to the end.
+      bands: what its band is, one of `study.BANDS`.
     """
 
     x: np.ndarray
@@ -62,6 +64,7 @@ class Drawn(NamedTuple):
     lost: np.ndarray
     stopped: np.ndarray
     running: bool = False
+    bands: str = POINTWISE
 
     @classmethod
     def of(cls, x: np.ndarray, values: np.ndarray, bands: str) -> "Drawn":
@@ -69,8 +72,8 @@ class Drawn(NamedTuple):
 
         Its band is as `intervals.band` makes it.
         """
-        none = np.empty((0, len(x)))
-        return cls(x, values, *band(values, bands), none, np.empty(0, np.int64))
+        found, none = band(values, bands), np.empty((0, len(x)))
+        return cls(x, values, *found, none, np.empty(0, np.int64), bands=bands)
 
     @property
     def late(self) -> np.ndarray:
@@ -312,6 +315,7 @@ def draw_curve(
         seeds=curve.values if thin else curve.values[:0],
         lost=curve.lost if ends else curve.lost[:0],
         stopped=curve.stopped if ends else (),
+        band="" if curve.bands == POINTWISE else f"{curve.bands} band",
     )
     kept(ax).series.append(series)
     # Step 0 has no place on a log axis.

@@ -112,3 +112,49 @@ def test_many_curves_are_thinned_more():
     (x,) = data["xs"]
     assert len(x) == 100
     assert {*x} <= {*results.curve(0, "validation_accuracy").epochs}
+
+
+def told(*series, **kept):
+    """Returns the data of a figure with one panel in which these were drawn."""
+    canvas = Figure()
+    of = chart.kept(canvas.add_subplot())
+    of.series.extend(series)
+    for key, value in kept.items():
+        setattr(of, key, value)
+    return json.loads(chart.data_of(canvas))
+
+
+def point(name, x, mean=0.5):
+    name = chart.Name(name, name)
+    return chart.Series(name, "#123456", "point", x, mean, np.nan, np.nan)
+
+
+def test_a_trial_without_evaluations_is_empty():
+    data = told(point("none", np.empty(0), np.empty(0)), point("one", 1.0))
+    none, one = data["panels"][0]["series"]
+    assert data["xs"][none["x"]] == []
+    assert data["xs"][one["x"]] == [1.0]
+
+
+def test_places_are_exact_and_trials_stand_in_the_order_of_their_first_series():
+    places = {"b": 1_234_567, "a": 123_456.0, "c": 1e-05 / 3}
+    data = told(*(point(name, x) for name, x in [*places.items(), ("b", 8)]))
+    series = data["panels"][0]["series"]
+    shown = [data["xs"][one["x"]][0] for one in series]
+    np.testing.assert_allclose(shown, [*places.values(), 8], rtol=1e-8)
+    assert [name for name, _ in data["groups"]] == ["b", "a", "c"]
+
+
+def test_moved_images_are_no_training_and_bands_say_what_they_hold():
+    wide = {"bands": "simultaneous"}
+    for part, fields, training, band in (
+        ("severity", {}, False, None),
+        ("curves", {}, True, None),
+        ("curves", wide, True, "simultaneous band"),
+    ):
+        results = synthetic.results(
+            num_trials=2, num_seeds=3, severity=("moved",), fields=fields
+        )
+        (panel,) = data_of(part, results)["panels"][:1]
+        assert panel["training"] == training
+        assert {one.get("band") for one in panel["series"]} == {band}

@@ -127,3 +127,13 @@ SVG = "{http://www.w3.org/2000/svg}"
 def test_what_is_not_known_is_refused_with_what_is_allowed(given, told):
     with pytest.raises(ValueError, match=re.escape(told)):
         Export(**given)
+
+
+@pytest.mark.parametrize("names", [("gallery", "final"), ("gallery",)])
+def test_a_folder_is_told_only_if_a_figure_was_stored_in_it(tmp_path, names):
+    fields = {"figures": names}
+    findings = synthetic.findings(num_trials=2, num_seeds=3, fields=fields)
+    folder = catalog.export(findings, tmp_path, Export("slide", ("svg",)))
+    stored = {path.parent for path in tmp_path.rglob("*.svg")}
+    assert stored == ({folder} if "final" in names else set())
+    assert (folder is None) == (not stored)
