@@ -47,7 +47,7 @@ from nnlab.report.figures.drawing.paper import Export
 from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
 from nnlab.results.answers import SPLITS
-from nnlab.results.asked import of_run, of_study
+from nnlab.results.asked import of_run, of_study, planned
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
 from nnlab.study import PATHS, PICTURES, Study, sweep
@@ -110,7 +110,8 @@ def define(
     Args:
       base: where to start: a study, a mapping of its fields, the workdir of a run, or a
         JSON file of a study such as ``config.json``; None for the defaults. Its
-        question, claims and notes stay while they fit, see `fitting.fitted`.
+        question, claims and notes stay while they fit, see `fitting.fitted`; a claim
+        about an epoch that is not evaluated any more does not.
       **fields: fields of `study.Study` and `study.Hyperparameters`, such as
         ``num_seeds=8``. A mapping changes only what it names:
         ``model={"hidden": (64,)}`` or ``**{"model.hidden": (64,)}``. The sweep is
@@ -141,7 +142,12 @@ def define(
         values["sweep"] = sweep.product(trials)
     elif trials is not None:
         values["sweep"] = list(trials) if isinstance(trials, Iterable) else trials
-    return Study.from_dict(values) if base is None else fitted(values, fields, before)
+    if base is None:
+        return Study.from_dict(values)
+    made = fitted(values, fields, before)
+    if "claims" in fields or len(claims := planned(made)) == len(made.claims):
+        return made
+    return fitted({**values, "claims": claims}, {*fields, "claims"}, before)
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:

@@ -8,6 +8,7 @@ of flat override dicts.
 
 import collections
 import contextlib
+import dataclasses
 import errno
 import importlib.util
 import io
@@ -227,10 +228,13 @@ def study() -> study_lib.Study:
     values["sweep"] = sweep_lib.product(axes) if axes else trials
     own |= {"sweep"} if axes else set()
     made = fitting.fitted(values, own, trials)
-    if "claim" not in given or not given.claim:
+    claims = asked.planned(made) if own else made.claims  # others' fit no more
+    if "claim" in given and given.claim:
+        claims = asked.of_study(dataclasses.replace(made, claims=claims), given.claim)
+    if claims == made.claims:
         return made
     # Made anew, since claims decide by which metric networks stop.
-    values["claims"] = asked.of_study(made, given.claim)
+    values["claims"] = claims
     return fitting.fitted(values, own | {"claims"}, trials)
 
 

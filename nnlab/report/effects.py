@@ -122,7 +122,8 @@ def noun(quantity: Quantity) -> str:
     metric = words(quantity.metric)
     further = re.fullmatch(r"test_(\w+)_accuracy", quantity.metric)
     target = quantity.target or 0.0
-    goal = numbers.percent(target, 0) if is_accuracy(quantity.metric) else f"{target:g}"
+    share = f"{100 * target:g} %"
+    goal = share if is_accuracy(quantity.metric) else f"{target:g}"
     return {
         "at_epoch": f"{metric} at epoch {quantity.epoch or 0:g}",
         "at_step": f"{metric} after {quantity.step or 0:,.0f} updates",

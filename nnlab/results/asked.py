@@ -57,6 +57,15 @@ def of_study(
     return (*claims, *more)
 
 
+def planned(study: Study) -> tuple[Claim, ...]:
+    """Returns a study's claims that will have values, as where epochs were changed.
+
+    Of trials that the study does not have, claims stay.
+    """
+    trials = study.trials()
+    return tuple(c for c in study.claims if not _lacking(c, trials, instants.unplanned))
+
+
 def check_planned(study: Study) -> None:
     """Checks that a new run of a study could decide the study's own claims.
 

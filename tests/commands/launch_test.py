@@ -20,6 +20,7 @@ from launched import ONE, PROGRAMS, QUICKSTART, ROOT, launched
 from rich.console import Console
 from synthetic import results as made_up
 
+import nnlab
 from nnlab import data, study
 from nnlab.commands import config, describe, find_rate, report, train
 from nnlab.commands.bench import bench
@@ -443,6 +444,22 @@ def test_overrides_flags_and_axes_meet_in_one_study():
     assert (study.question, study.claims, study.num_seeds) == ("What if, once?", (), 3)
     assert len(study.trials()) == 6
     assert study.swept() == ("optimizer.learning_rate", "batch_size")
+
+
+def test_claims_of_a_config_go_where_an_override_leaves_them_no_epoch():
+    bundled, short = "--config=map_learning_rate", "--config.num_epochs=50"
+    asks = "--claim=at_epoch(20, test_loss, learning_rate=0.01) < 1"
+    whole, cut, more = studies(
+        describe, [bundled], [bundled, short], [bundled, short, asks]
+    )
+    last = [c for c in whole.claims if any(q.epoch == 100 for q, _ in c.compared)]
+    assert last
+    assert cut.claims == tuple(c for c in whole.claims if c not in last)
+    assert more.claims[:-1] == cut.claims
+    based = nnlab.define(whole, num_epochs=50)
+    assert based.claims == cut.claims
+    with pytest.raises(ValueError, match="the last is epoch 50"):
+        nnlab.run(whole, num_epochs=50, claims=whole.claims)
 
 
 def test_nothing_of_a_config_leaks_into_another_question():

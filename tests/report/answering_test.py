@@ -6,6 +6,7 @@ import pytest
 import synthetic
 
 from nnlab.report import answer, answering
+from nnlab.report.effects import noun
 from nnlab.study import grammar
 from nnlab.study.claims import AT_CHANCE, SECONDS, drop, higher, lower, steps_to
 
@@ -145,12 +146,11 @@ def test_a_ratio_below_one_is_told_the_other_way_round():
     ("quantity", "told"),
     [
         (steps_to(0.95), "updates to 95 % validation accuracy"),
+        (steps_to(0.955), "updates to 95.5 % validation accuracy"),
         (steps_to(0.1, "test_loss"), "updates to 0.1 test loss"),
         (drop("test_moved_accuracy"), "the accuracy lost on moved images"),
         (drop("train_accuracy"), "test accuracy minus train accuracy"),
     ],
 )
 def test_a_quantity_has_a_name(quantity, told):
-    from nnlab.report.effects import noun
-
     assert noun(quantity).endswith(told)
