@@ -39,6 +39,7 @@ from nnlab.commands import config, describe
 from nnlab.data import cache, tabular
 from nnlab.machine import files
 from nnlab.models import weights
+from nnlab.report import copies
 from nnlab.results import pictures
 from nnlab.runs import checkpoint, experiment, saved_network, search
 from nnlab.study import Claim, Quantity, Study
@@ -364,7 +365,7 @@ PIECES = st.lists(
 @hypothesis.given(PIECES.filter(str.strip))
 @hypothesis.settings(max_examples=200, deadline=None, derandomize=True, database=None)
 def test_markdown_of_any_text_is_that_text(text):
-    escaped = report.escape_markdown(text)
+    escaped = copies.escape_markdown(text)
     wanted = numbers.visible(" ".join(text.split()))
     renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     for before, after, tags in (

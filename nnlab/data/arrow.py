@@ -342,8 +342,7 @@ def _of_cells(source: _Source, name: str, missing: str) -> Dataset:
     )
     for i, one in enumerate(names):
         column = rows[one]
-        is_coded = one in source.classes
-        if not is_coded and _is_number(column.type):
+        if one not in source.classes and _is_number(column.type):
             numbers = pc.cast(column, pa.float64(), safe=False)
             cells.put((slice(None), i), numbers.to_numpy())
         else:

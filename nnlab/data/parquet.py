@@ -15,7 +15,7 @@ from nnlab.words.numbers import joined
 
 # How files, or the folders that they are in, say their part.
 _PARTS = {
-    **{part: part for part in table.PARTS},
+    **dict(zip(table.PARTS, table.PARTS)),
     **dict.fromkeys(("valid", "val", "dev"), "validation"),
 }
 

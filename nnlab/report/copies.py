@@ -147,7 +147,7 @@ def escape_markdown(value: Any) -> str:
     """
     if isinstance(value, Markup):
         return numbers.visible(value)
-    text = numbers.visible(" ".join(str(value).split()))
+    text = _line(str(value))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~$#@])", r"\\\1", text)
     text = text.replace("://", r"\://").replace("www.", r"www\.")  # no links of its own

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from shown import RATE, RATES, reaching, rows_of, section_of, store_again
 
 from nnlab import report, results
+from nnlab.report import copies
 from nnlab.report import page as pages
 from nnlab.report.figures import catalog
 from nnlab.results.pictures import FILE, Seen, choose, encode
@@ -110,7 +111,7 @@ def _markdown(path):
     ],
 )
 def test_markdown_is_shown_as_it_is(text, escaped):
-    assert report.escape_markdown(text) == escaped
+    assert copies.escape_markdown(text) == escaped
 
 
 def test_every_text_of_a_user_is_escaped(tmp_path):

@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import math
 import textwrap
+import warnings
 from collections.abc import Iterator
 
 from matplotlib.axes import Axes
@@ -159,9 +160,12 @@ def clashes(figure: Figure) -> int:
 
     The figure's layout is settled before, in which long names of axes are folded.
     """
-    figure.draw_without_rendering()
-    if _folds_names(figure):
+    with warnings.catch_warnings():
+        # Panels without any room are counted below.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
         figure.draw_without_rendering()
+        if _folds_names(figure):
+            figure.draw_without_rendering()
     unseen = {text for ax in figure.axes for text in _not_drawn(ax)}
     every = figure.findobj(Text)
     shown = [t for t in every if t.get_visible() and t.get_text() and t not in unseen]

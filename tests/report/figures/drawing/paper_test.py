@@ -14,7 +14,7 @@ from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import style
 from nnlab.report.figures.drawing.paper import PAPERS, Export, clashes
 
-RATE = "optimizer.learning_rate"
+RATE, ACTED = "optimizer.learning_rate", "model.activation"
 LONG = "init + tanh + momentum, {} of dropout, with early stopping and {} bias"
 LABELLED = [
     {"label": LONG.format(d, b), "model.dropout_rate": d, "model.bias": b}
@@ -27,6 +27,12 @@ SWEEPS = {
     "groups": drawn.TWO_PATHS,
     "sizes": [{"model.hidden": (w,) * d} for d in (1, 2) for w in (8, 16)],
     "many": [{"batch_size": b} for b in range(20, 40)],
+    "lost": [  # a strip of four rows leaves large letters no room
+        {"label": f"{w} {a}, rate {r:g}", "model.hidden": (w,), RATE: r} | {ACTED: a}
+        for a in ("relu", "identity")
+        for w in (10, 100)
+        for r in (0.1, 0.3, 1.0, 3.0)
+    ],
 }
 LOST = {"diverged": {(0, 1): 3, (1, 0): 4}, "at_chance": [(2, 1)], "num_seeds": 4}
 
@@ -48,6 +54,7 @@ def scale_of(canvas, size):
     [
         ("final", "labels"),
         ("final", "many"),
+        ("final", "lost"),
         pytest.param("gap", "groups", marks=pytest.mark.slow),
         pytest.param("extremes", "labels", marks=pytest.mark.slow),
         pytest.param("sizes", "sizes", marks=pytest.mark.slow),
