@@ -50,7 +50,7 @@ from nnlab.results.answers import SPLITS
 from nnlab.results.asked import of_run, of_study, planned
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
-from nnlab.study import PATHS, PICTURES, Study, sweep
+from nnlab.study import PATHS, PICTURES, Study, check_path, is_path, put, sweep
 from nnlab.study.fitting import fitted
 from nnlab.watch import notebook, terminal
 from nnlab.words import errors, numbers, spelling
@@ -159,8 +159,12 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
     if dot:
         value = {inner: value}
     if isinstance(value, Mapping) and name != "sweep":
-        value = {**(values.get(name) or {}), **value}
-    values[name] = value
+        before, value = values.get(name) or {}, dict(value)
+        values[name] = dict(before)
+        for path, one in value.items():
+            put(values[name], path, one)
+    else:
+        values[name] = value
 
 
 def _values(
@@ -183,9 +187,7 @@ def _values(
 
 def _check_axes(axes: Mapping[str, Any]) -> None:
     for path, values in axes.items():
-        if path not in PATHS:
-            hint = spelling.nearest_path(path, PATHS)
-            raise ValueError(f"unknown field {path!r} in the sweep{hint}")
+        check_path(path, "the sweep")
         is_listed = isinstance(values, Sequence) or getattr(values, "ndim", 0) > 0
         if isinstance(values, str | bytes) or not is_listed:
             raise ValueError(
@@ -469,7 +471,7 @@ class Outcome:
     def summary(self) -> "pd.DataFrame":
         """A row for each trial: ``summary.csv`` without what all trials share."""
         table = self.findings.summary.to_pandas().set_index("index")
-        same = [p for p in table if p in PATHS and p not in self.study.swept()]
+        same = [p for p in table if is_path(p) and p not in self.study.swept()]
         return table.drop(columns=["id", *same])
 
     @_briefly

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from nnlab.commands import config, detect
 from nnlab.statistics import power
-from nnlab.study import TRACED, MovedSets, Study
+from nnlab.study import MovedSets, Study, is_traced
 from nnlab.watch import terminal
 from nnlab.words.numbers import count
 from nnlab.words.settings import value_text
@@ -275,7 +275,7 @@ def _few(values: Sequence[str]) -> str:
 def _setting(study: Study, program: "Program") -> str:
     """Returns the swept settings that all trials of a program share."""
     settings = program.trials[0].settings()
-    paths = (path for path in study.swept() if path not in TRACED)
+    paths = (path for path in study.swept() if not is_traced(path, settings[path]))
     parts = (f"{path}={value_text(settings[path])}" for path in paths)
     return ", ".join(textwrap.shorten(part, 76, placeholder=" ...") for part in parts)
 

@@ -120,7 +120,7 @@ def _settings(results: Results) -> Iterator[str]:
         yield f"module {study.own.module.name}"
     unread = {*study.swept(), *study.idle(), "dataset", "train_size"}
     for path, value in study.base.flat().items():
-        if path not in unread and (path in _TOLD or value != DEFAULTS[path]):
+        if path not in unread and (path in _TOLD or value != DEFAULTS.get(path)):
             yield _setting(path, value)
     sizes = {p["parameters"] for p in results.config["cohorts"]} - {None}
     if sizes:

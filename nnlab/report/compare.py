@@ -37,7 +37,7 @@ from nnlab.statistics.between_runs import Difference, compare_bests, test_data
 from nnlab.statistics.examples import SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.ranking import expected_accuracy
-from nnlab.study import PATHS, Quantity, digest_json
+from nnlab.study import Quantity, digest_json, every_path
 from nnlab.words import numbers as texts
 from nnlab.words import settings
 
@@ -468,7 +468,7 @@ def _facts(found: Results) -> dict[str, tuple[Any, str]]:
     facts["figures"] = (study.figures, ", ".join(study.figures))
     flats = [trial.hyperparameters.flat() for trial in found.trials]
     facts["trials"] = (sorted(t.id for t in found.trials), f"{len(flats)}")
-    for path in PATHS:
+    for path in every_path(flats):
         values = list({digest_json(flat[path]): flat[path] for flat in flats}.values())
         key = sorted(map(digest_json, values))
         facts[path] = (key, _values_text(values))

@@ -12,6 +12,7 @@ from nnlab.results.tables import CURVES, Results
 from nnlab.study import Claim, Quantity, Study, Trial, grammar
 from nnlab.study.claims import nonsense
 from nnlab.study.fitting import meant
+from nnlab.study.hyperparameters import Flat
 from nnlab.words.spelling import nearest
 
 KEYS = ("trial", "seed", "step", "epoch", "examples")
@@ -189,7 +190,7 @@ def _lacking(
 
 def _unnamed(side: Mapping[str, Any], trials: Sequence[Trial]) -> str:
     """Says what no trial has, and which there are."""
-    flats = [{**t.hyperparameters.flat(), "label": t.label} for t in trials]
+    flats = [Flat(t.hyperparameters.flat() | {"label": t.label}) for t in trials]
     for path, value in side.items():
         if not meant(trials, {path: value}):
             values = dict.fromkeys(repr(flat[path]) for flat in flats)

@@ -19,14 +19,14 @@ from typing import Any
 
 from nnlab.study import (
     METRIC,
-    PATHS,
-    TRACED,
     Hyperparameters,
     Own,
     OwnModule,
     Study,
     Trial,
     digest_json,
+    is_path,
+    is_traced,
 )
 from nnlab.study.members import Members, alike, lacking, numbered
 
@@ -243,12 +243,15 @@ def identity(
     """
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
-    static = {path: v for path, v in flats[0].items() if path not in TRACED}
+    static = {p: v for p, v in flats[0].items() if not is_traced(p, v)}
     if static["schedule.name"] == "constant" and not study.halving.factor:
         del static["num_epochs"]  # may grow
     del static["dataset"]  # a path, which may change
     data = config["datasets"][trials[0].hyperparameters.data]
-    own = [(t.index, *(flat[p] for p in TRACED)) for t, flat in zip(trials, flats)]
+    own = [
+        (trial.index, *(v for p, v in flat.items() if is_traced(p, v)))
+        for trial, flat in zip(trials, flats)
+    ]
     added = {f.name for f in dataclasses.fields(Study) if "later" in f.metadata}
     fields, plain = _flat(study), _flat(Study())
     same = {path for path in fields if path in added and fields[path] == plain[path]}
@@ -256,7 +259,7 @@ def identity(
         "program": record["index"] + 1,
         "first_seed": record["first_seed"],
         "num_seeds": record["num_seeds"],
-        **{p: v for p, v in fields.items() if p not in PATHS and p not in same},
+        **{p: v for p, v in fields.items() if not is_path(p) and p not in same},
         **static,
         "the digest of its trials' settings": digest_json(own)[:12],
         "the digest of its data": data["digest"][:12],

@@ -34,7 +34,7 @@ from nnlab.runs import resume
 from nnlab.runs.checkpoint import Checkpoints, named, read_export, write_export
 from nnlab.statistics.members import keep_best
 from nnlab.study import WEIGHTS, Hyperparameters, Own
-from nnlab.study.fields import from_mapping
+from nnlab.study.fields import from_mapping, to_mapping
 from nnlab.training import backbone as transfer
 from nnlab.training import member as train
 from nnlab.training import own
@@ -316,7 +316,7 @@ def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
     of, dataset = found.trials[trial], found.dataset(trial)
     together = found.program_of(trial, seed)["trials"]
     models = [found.trials[index].hyperparameters.model for index in together]
-    hyperparameters = dataclasses.asdict(of.hyperparameters)
+    hyperparameters = to_mapping(of.hyperparameters)
     return {
         "version": nnlab.__version__,
         "question": found.study.question,

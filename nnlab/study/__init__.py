@@ -23,7 +23,6 @@ from nnlab.study.hyperparameters import (
     DTYPES,
     MODELS,
     MOST_LAYERS,
-    NEEDS,
     OPTIMIZERS,
     PATHS,
     POOLS,
@@ -41,6 +40,13 @@ from nnlab.study.hyperparameters import (
     Optimizer,
     Schedule,
     Transfer,
+    check_path,
+    differing,
+    every_path,
+    is_path,
+    is_traced,
+    needs_of,
+    put,
 )
 from nnlab.study.study import (
     BANDS,

@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from nnlab.study.fields import Checked, FieldError, field, from_mapping
-from nnlab.study.hyperparameters import PATHS
-from nnlab.words.spelling import nearest_path
+from nnlab.study.hyperparameters import check_path
 
 RELATIONS = ("greater", "less", "same", "different")
 
@@ -170,11 +169,8 @@ class Claim(Checked):
         for name, problem in self._misfits():
             raise FieldError(name, problem)
         for path in (path for side in self.sides for path in side):
-            if path != "label" and path not in PATHS:
-                raise ValueError(
-                    f"unknown field {path!r} in the claim {self.text!r}"
-                    f"{nearest_path(path, (*PATHS, 'label'))}"
-                )
+            if path != "label":
+                check_path(path, f"the claim {self.text!r}")
 
     def _misfits(self) -> Iterator[tuple[str, str]]:
         """Yields fields that do not go with others, and why."""

@@ -3,7 +3,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nnlab.models import layers as layer_stack
@@ -15,6 +15,7 @@ from nnlab.study.fields import (
     field,
     from_mapping,
     hints,
+    to_mapping,
 )
 from nnlab.study.needs import OWN_MODULE, Need, one_of
 from nnlab.words.spelling import nearest_path
@@ -70,6 +71,7 @@ _DROPS = Need(
     ),
     "model.layers",
 )
+_OWN = Need("a module of your own", lambda s: s[OWN_MODULE])
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
 _MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
 _TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
@@ -101,6 +103,30 @@ _OWN_SCALE = Need(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class OfLayers(Checked):
+    """A traced factor for each layer that is named.
+
+    Attributes:
+      factors: pairs of a layer's name and its factor, sorted.
+    """
+
+    factors: tuple[tuple[str, float], ...] = field(
+        (), opened=float, minimum=0.0, traced=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Module(Checked):
+    """Attributes of a module of one's own that a trial sets.
+
+    Attributes:
+      attributes: pairs of a name and a value, sorted.
+    """
+
+    attributes: tuple[tuple[str, Any], ...] = field((), opened=Any, needs=(_OWN,))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Model(Checked):
     """The network, or a baseline of trees.
 
@@ -124,6 +150,7 @@ class Model(Checked):
       activation: name of the hidden layers' activation (mlp, cnn).
       init: name of the kernels' initialiser.
       init_scale: traced factor on every initial kernel.
+      scale_of: further traced factors on the initial kernels of single layers, by name.
       bias: which layers have one: "all", "first" or "none" (mlp, cnn).
       batch_norm: normalise before each hidden activation (mlp, cnn).
       dropout_rate: traced share of hidden units dropped in training, in [0, 1) (mlp,
@@ -149,6 +176,7 @@ class Model(Checked):
         "lecun_normal", choices=layer_stack.INITIALIZERS, needs=(_BUILT_IN, _NETWORK)
     )
     init_scale: float = field(1.0, minimum=0.0, traced=True, needs=(_NETWORK,))
+    scale_of: OfLayers = field(OfLayers(), needs=(_NETWORK,))
     bias: str = field("all", choices=layer_stack.BIASES, needs=_DENSE)
     batch_norm: bool = field(False, needs=(*_DENSE, _ACTIVATED))
     dropout_rate: float = field(
@@ -198,6 +226,9 @@ class Optimizer(Checked):
       momentum: traced momentum of sgd and rmsprop, in [0, 1).
       nesterov: Nesterov's momentum (sgd, rmsprop).
       weight_decay: traced; decoupled for adamw, added to the gradient otherwise.
+      further: pairs of the optimizer's other hyperparameters and their values, sorted;
+        numbers with a decimal point are traced.
+      rate_of: traced factors on the learning rate of single layers, by name.
     """
 
     name: str = field("sgd", choices=OPTIMIZERS)
@@ -207,6 +238,8 @@ class Optimizer(Checked):
     )
     nesterov: bool = field(False, needs=(_MOMENTUM, _above_0("optimizer.momentum")))
     weight_decay: float = field(0.0, minimum=0.0, traced=True)
+    further: tuple[tuple[str, Any], ...] = field((), opened=Any, traced=True)
+    rate_of: OfLayers = OfLayers()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -311,6 +344,7 @@ class Hyperparameters(Checked):
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
       model: the network.
+      module: attributes of a module of one's own, in the place of `model`.
       optimizer: the update rule.
       schedule: the learning rate over training.
       transfer: where the network's backbone gets its first weights.
@@ -329,6 +363,7 @@ class Hyperparameters(Checked):
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
     model: Model = Model()
+    module: Module = Module()
     optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
     schedule: Schedule = field(Schedule(), needs=(_NETWORK,))
     transfer: Transfer = field(Transfer(), needs=(_NETWORK,))
@@ -349,16 +384,10 @@ class Hyperparameters(Checked):
         >>> Hyperparameters().replace({"model.hidden": [32]}).model.units
         (32,)
         """
-        values = dataclasses.asdict(self)
+        values = to_mapping(self)
         for path, value in overrides.items():
-            if path not in PATHS:
-                hint = nearest_path(path, PATHS)
-                raise ValueError(f"unknown field {path!r}{hint}")
-            *parents, leaf = path.split(".")
-            target = values
-            for parent in parents:
-                target = target[parent]
-            target[leaf] = value
+            check_path(path)
+            put(values, path, value)
         return from_mapping(Hyperparameters, values, "")
 
     @property
@@ -380,30 +409,61 @@ class Hyperparameters(Checked):
         return {
             path: value
             for path, value in self.flat().items()
-            if "later" not in _FIELDS[path][1] or value != DEFAULTS[path]
+            if "later" not in _rules(path)[1] or value != DEFAULTS[path]
         }
 
-    def flat(self) -> dict[str, Any]:
-        """Returns ``{path: value}`` of all hyperparameters, in the order of `PATHS`."""
-        values = {}
-        for path in PATHS:
-            value: Any = self
-            for name in path.split("."):
-                value = getattr(value, name)
-            values[path] = value
-        return values
+    def flat(self) -> "Flat":
+        """Returns ``{path: value}`` of all hyperparameters, in the order of `PATHS`.
+
+        Those that no dataclass declares come last.
+        """
+        values = Flat(_leaves(to_mapping(self)))
+        return Flat({path: values[path] for path in every_path([values])})
+
+
+class Flat(dict[str, Any]):
+    """Settings by path; None for a path that may be set and is not."""
+
+    def __missing__(self, path: str) -> None:
+        if not is_path(path):
+            raise KeyError(path)
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Sets the value at a dotted path in nested dicts, which grow as needed."""
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    values[leaf] = value
+
+
+_Rules = tuple[Any, Mapping[str, Any]]
+"""A field's type, and its rules."""
 
 
 def _paths(
     cls: type, prefix: str = "", of_group: tuple[Need, ...] = ()
-) -> dict[str, tuple[Any, Mapping[str, Any]]]:
-    """Returns ``{path: (type, rules)}`` of all fields below a dataclass."""
-    found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+) -> dict[str, _Rules]:
+    """Returns ``{path: (type, rules)}`` of all fields below a dataclass.
+
+    That of names that it does not declare is the path of the group and "*".
+    """
+    found: dict[str, _Rules] = {}
     for one in dataclasses.fields(typing.cast(Any, cls)):
         hint, path = hints(cls)[one.name], prefix + one.name
         its = (*of_group, *one.metadata.get("needs", ()))
         if dataclasses.is_dataclass(hint):
             found |= _paths(typing.cast(type, hint), path + ".", its)
+        elif "opened" in one.metadata:
+            found[prefix + "*"] = one.metadata["opened"], {**one.metadata, "needs": its}
         else:
             found[path] = hint, {**one.metadata, "needs": its}
     return found
@@ -411,7 +471,77 @@ def _paths(
 
 _FIELDS = _paths(Hyperparameters)
 
-PATHS = tuple(_FIELDS)
+PATHS = tuple(path for path in _FIELDS if not path.endswith("*"))
+"""The paths of all declared fields."""
+
+
+def _rules(path: str) -> _Rules:
+    """Returns type and rules of a field; a KeyError if there cannot be such a field."""
+    group, dot, name = path.rpartition(".")
+    if path not in _FIELDS and name.isidentifier():
+        path = f"{group}{dot}*"
+    return _FIELDS[path]
+
+
+def is_path(path: str) -> bool:
+    """Returns whether a path is that of a hyperparameter, declared or not.
+
+    The optimizer's own hyperparameters, the attributes of a module of one's own and the
+    factors of single layers are not declared. Whether they exist is known once the
+    study is prepared.
+
+    >>> is_path("optimizer.b1"), is_path("model.b1")
+    (True, False)
+    """
+    group, dot, name = path.rpartition(".")
+    opened = f"{group}{dot}*" in _FIELDS and f"{path}.*" not in _FIELDS
+    return name.isidentifier() and (path in _FIELDS or opened)
+
+
+def check_path(path: str, where: str = "") -> None:
+    """Refuses what is no path of a hyperparameter, and offers the nearest one.
+
+    Raises:
+      ValueError: an unknown path; `where` says where it stood, such as "the sweep".
+    """
+    if not is_path(path):
+        where = f" in {where}" if where else ""
+        raise ValueError(f"unknown field {path!r}{where}{nearest_path(path, PATHS)}")
+
+
+def needs_of(path: str) -> tuple[Need, ...]:
+    """Returns when a field is read; see `nnlab.study.needs`."""
+    found: tuple[Need, ...] = _rules(path)[1]["needs"]
+    return found
+
+
+def is_traced(path: str, value: Any) -> bool:
+    """Returns whether a value is an argument of the compiled program.
+
+    It depends on the field alone where that is declared; else numbers with a decimal
+    point are.
+
+    >>> is_traced("optimizer.b1", 0.9), is_traced("optimizer.nesterov", True)
+    (True, False)
+    """
+    declared = path in _FIELDS
+    return "traced" in _rules(path)[1] and (declared or isinstance(value, float))
+
+
+def every_path(flats: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Returns `PATHS`, and then the undeclared ones of these settings, sorted."""
+    further = {path for flat in flats for path in flat} - {*PATHS}
+    return *PATHS, *sorted(filter(is_path, further))
+
+
+def differing(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Returns the paths in which settings differ, in the order of `every_path`."""
+    return tuple(
+        path
+        for path in every_path(flats)
+        if any(flat.get(path) != flats[0].get(path) for flat in flats)
+    )
+
 
 _LEAVES = {
     path.removesuffix(".name").rpartition(".")[2]: path
@@ -429,9 +559,8 @@ def path_of(name: str) -> str:
     >>> path_of("hidden"), path_of("optimizer"), path_of("transfer.batch_size")
     ('model.hidden', 'optimizer.name', 'transfer.batch_size')
     """
-    path = name if name in PATHS else _LEAVES.get(name)
-    if path is None:
-        raise ValueError(f"unknown field {name!r}{nearest_path(name, PATHS)}")
+    path = name if is_path(name) else _LEAVES.get(name, name)
+    check_path(path)
     return path
 
 
@@ -444,18 +573,14 @@ def setting(path: str, value: Any) -> Any:
     >>> setting("model.hidden", [32.0])
     (32,)
     """
-    return checked(value, *_FIELDS[path], path)
+    return checked(value, *_rules(path), path)
 
 
-NEEDS: Mapping[str, tuple[Need, ...]] = {
-    path: rules["needs"] for path, (_, rules) in _FIELDS.items()
-}
-"""When each field is read; see `nnlab.study.needs`."""
-
-TRACED = tuple(p for p, (_, rules) in _FIELDS.items() if "traced" in rules)
+TRACED = tuple(path for path in PATHS if is_traced(path, None))
+"""The declared fields that are traced."""
 
 TUPLES = (
-    *(path for path, (hint, _) in _FIELDS.items() if typing.get_origin(hint)),
+    *(path for path in PATHS if typing.get_origin(_FIELDS[path][0])),
     "figures",
     "looks",
     "vary",

@@ -15,8 +15,23 @@ from typing import Any
 
 from nnlab.study import grammar, needs
 from nnlab.study.claims import Claim
-from nnlab.study.fields import Checked, FieldError, coerced, field, from_mapping
-from nnlab.study.hyperparameters import AUTO, NEEDS, PATHS, WATCHED, Hyperparameters
+from nnlab.study.fields import (
+    Checked,
+    FieldError,
+    coerced,
+    field,
+    from_mapping,
+    to_mapping,
+)
+from nnlab.study.hyperparameters import (
+    AUTO,
+    WATCHED,
+    Flat,
+    Hyperparameters,
+    differing,
+    every_path,
+    needs_of,
+)
 from nnlab.study.needs import OWN_MODULE
 from nnlab.words import numbers as texts
 from nnlab.words.spelling import nearest
@@ -159,9 +174,9 @@ class Trial:
     combinations: int = 1
     unread: tuple[str, ...] = ()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Flat:
         """Hyperparameters by path; None where it stands for several values."""
-        return {**self.hyperparameters.flat(), **dict.fromkeys(self.unread)}
+        return Flat(self.hyperparameters.flat() | dict.fromkeys(self.unread))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -410,7 +425,7 @@ class Study(Checked):
     def swept(self) -> tuple[str, ...]:
         """Returns the paths that differ between trials, in the order of `PATHS`."""
         flats = [trial.hyperparameters.flat() for trial in self.trials()]
-        return _differing(flats)
+        return differing(flats)
 
     def datasets(self) -> dict[str, Hyperparameters]:
         """Returns the trials' data sets by name, each with its first trial."""
@@ -436,12 +451,18 @@ class Study(Checked):
     def effect(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
         """Returns the hyperparameters that a trial reads, by path."""
         settings = self.settings(hyperparameters)
-        return {p: settings[p] for p in PATHS if not needs.lacking(NEEDS[p], settings)}
+        return {
+            path: settings[path]
+            for path in every_path([settings])
+            if not needs.lacking(needs_of(path), settings)
+        }
 
     def idle(self) -> dict[str, str]:
         """Returns the paths that no trial reads, each with the reason."""
         trials = [self.settings(trial.hyperparameters) for trial in self.trials()]
-        found = {path: needs.idle(NEEDS[path], trials) for path in PATHS}
+        found = {
+            path: needs.idle(needs_of(path), trials) for path in every_path(trials)
+        }
         return {path: why for path, why in found.items() if why}
 
     def remarks(self) -> tuple[str, ...]:
@@ -488,9 +509,10 @@ class Study(Checked):
         grown = not h.model.is_network
         return unknown or grown or h.model.dropout_rate > 0 or h.augment_pixels > 0
 
-    def settings(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
+    def settings(self, hyperparameters: Hyperparameters) -> Flat:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""
-        return {**hyperparameters.flat(), OWN_MODULE: self.own.module is not None}
+        own = {OWN_MODULE: self.own.module is not None}
+        return Flat(hyperparameters.flat() | own)
 
     def _choose_metric(self) -> None:
         """Puts the metric that decides when networks stop in the place of "auto".
@@ -521,7 +543,7 @@ class Study(Checked):
         """
         asked = [self._asked(index, item) for index, item in enumerate(self.sweep)]
         settings = [self.settings(trial.hyperparameters) for trial in asked]
-        swept = _differing(settings)
+        swept = differing(settings)
         if not (recorded or self.search.space):  # which has its own check
             check_read(swept, settings)
         first: dict[str, Trial] = {}
@@ -532,13 +554,14 @@ class Study(Checked):
                     f"trials {same.index} and {trial.index} of the sweep are equal: "
                     f"{trial.overrides}"
                 )
-            key, unread = trial.id, [p for p in swept if needs.lacking(NEEDS[p], of)]
+            unread = [path for path in swept if needs.lacking(needs_of(path), of)]
+            key = trial.id
             if unread and not recorded:
                 key = digest_json({p: of[p] for p in swept if p not in unread})
             one = dataclasses.replace(trial, unread=tuple(unread))
             alike.setdefault(key, []).append(one)
         groups = list(alike.values())
-        swept = _differing([settings[group[0].index] for group in groups])
+        swept = differing([settings[group[0].index] for group in groups])
         sweep, trials = [], []
         for index, group in enumerate(groups):
             trial, given = _merged(index, group, swept), self.sweep[group[0].index]
@@ -581,7 +604,7 @@ class Study(Checked):
         the records of older runs.
         """
         values = self.fields()
-        values["early_stopping"] = dataclasses.asdict(self.base.early_stopping)
+        values["early_stopping"] = to_mapping(self.base.early_stopping)
         made: list[tuple[Any, dict[str, Any]]] = [(self, values)]
         for of, kept in (*made, *zip(self.claims, values["claims"])):
             for added in dataclasses.fields(of):
@@ -595,7 +618,8 @@ class Study(Checked):
         The metric that nothing reads is "auto" again: patience may be added.
         """
         values = dataclasses.asdict(self)
-        base = values.pop("base")
+        del values["base"]
+        base = to_mapping(self.base)
         if base["early_stopping"]["metric"] == WATCHED[0] and not self._may_stop():
             base["early_stopping"]["metric"] = AUTO
         if self.own == Own():
@@ -625,16 +649,12 @@ class Study(Checked):
         return cls(base=made, recorded=recorded, **rest)
 
 
-def _differing(flats: list[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(p for p in PATHS if any(f[p] != flats[0][p] for f in flats))
-
-
 def check_read(
     swept: Iterable[str], trials: Sequence[needs.Settings], what: str = "sweep"
 ) -> None:
     """Refuses to sweep (or to search) a field that no trial reads."""
     for path in swept:
-        if why := needs.idle(NEEDS[path], trials):
+        if why := needs.idle(needs_of(path), trials):
             raise ValueError(
                 f"the {what} over {path!r} changes nothing: it goes with {why}"
             )
@@ -668,7 +688,7 @@ def _labelled(trials: Sequence[Trial], swept: tuple[str, ...]) -> tuple[Trial, .
     return tuple(found)
 
 
-def _labels(flats: list[dict[str, Any]], swept: tuple[str, ...]) -> list[str]:
+def _labels(flats: Sequence[Mapping[str, Any]], swept: tuple[str, ...]) -> list[str]:
     """Returns a label such as ``"learning_rate=0.1, hidden=(64, 64)"`` for each trial.
 
     Numbers have six digits, or all of theirs where six do not tell them apart. A last

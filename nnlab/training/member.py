@@ -201,24 +201,12 @@ def train_step(
         shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
         inputs = shifted(shift_key, images, recipe.augment_pixels)
 
-    def loss_of(params: Any) -> tuple[jax.Array, Any]:
-        logits, updated = recipe.module.apply(
-            {
-                "params": params,
-                "batch_stats": state.batch_stats,
-                "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
-            },
-            scaled(recipe, inputs),
-            train=True,
-            rngs={"dropout": key},
-            mutable=["batch_stats"],
-        )
-        loss = jnp.mean(metrics.cross_entropy(logits, labels))
-        return loss, updated.get("batch_stats", {})
-
-    (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-        state.params
-    )
+    (loss, batch_stats), gradients = jax.value_and_grad(
+        lambda params: batch_loss(
+            recipe, params, state.batch_stats, traced, inputs, labels, key
+        ),
+        has_aux=True,
+    )(state.params)
 
     def updated() -> TrainState:
         updates, opt_state = _optimizer(recipe, traced, state.step).update(
@@ -256,6 +244,34 @@ def train_step(
         dataclasses.replace(new, alive=alive),
         dataclasses.replace(state, alive=alive),
     )
+
+
+def batch_loss(
+    recipe: Recipe,
+    params: Any,
+    batch_stats: Any,
+    traced: Traced,
+    inputs: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+) -> tuple[jax.Array, Any]:
+    """Returns the loss that training minimises, float32 (), and new batch statistics.
+
+    It is the mean over stored inputs (B, values), with dropout drawn from `key`.
+    """
+    logits, updated = recipe.module.apply(
+        {
+            "params": params,
+            "batch_stats": batch_stats,
+            "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
+        },
+        scaled(recipe, inputs),
+        train=True,
+        rngs={"dropout": key},
+        mutable=["batch_stats"],
+    )
+    loss = jnp.mean(metrics.cross_entropy(logits, labels))
+    return loss, updated.get("batch_stats", {})
 
 
 def _where(condition: jax.Array, new: Any, old: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnlab.data import Split
-from nnlab.study import OWNED, TRACED, Study
+from nnlab.study import OWNED, Study, is_traced
 from nnlab.training.handed import Loaded
 from nnlab.training.lanes import Batches, Picks
 from nnlab.training.member import TrainState, epoch_order
@@ -143,7 +143,7 @@ def _functions_key(program: NetworkProgram, study: Study) -> str:
     """Returns what the functions and the data of a study's programs depend on."""
     of = {k: v for k, v in study.to_dict().items() if k not in _OF_MEMBERS}
     flat = program.hyperparameters.flat()
-    static = {path: value for path, value in flat.items() if path not in TRACED}
+    static = {path: v for path, v in flat.items() if not is_traced(path, v)}
     used = {n: bool(v.any()) for n, v in program.members.traced().items()}
     return repr((of, static, used))
 

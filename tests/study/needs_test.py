@@ -14,7 +14,7 @@ import pytest
 
 from nnlab.data import Dataset
 from nnlab.runs import loop
-from nnlab.study import NEEDS, Study, needs
+from nnlab.study import Study, needs, needs_of
 from nnlab.training import member as train
 from nnlab.training import prepare, trees
 from nnlab.training.backbone import backbone_of
@@ -167,7 +167,7 @@ def read(base):
     """Returns the fields that trials of a base read, by `needs`."""
     settings = {needs.OWN_MODULE: False, **Study().base.replace(TINY).flat()}
     settings |= BASES[base]
-    return [path for path in OTHERS if not needs.lacking(NEEDS[path], settings)]
+    return [path for path in OTHERS if not needs.lacking(needs_of(path), settings)]
 
 
 @pytest.mark.parametrize(
