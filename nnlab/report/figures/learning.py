@@ -58,9 +58,10 @@ def learning(
 
 
 def usual(findings: Findings) -> Iterator[Sketch]:
-    """Draws the usual metrics, and the study's own, if they were measured."""
-    own = (f"validation_{name}" for name in findings.results.study.own.metrics)
-    for metric in filter(findings.is_measured, (*USUAL, *own)):
+    """Draws the usual metrics, and the further ones, if they were measured."""
+    further = findings.results.study.further_metrics()
+    named = (f"validation_{name}" for name in further)
+    for metric in filter(findings.is_measured, (*USUAL, *named)):
         yield learning(findings, metric, f"curves_{metric}")
 
 
