@@ -16,7 +16,7 @@ from nnlab.statistics.effects import MAX_LEFT_OUT
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import has_status
-from nnlab.statistics.ranking import best_trial, mean_accuracy
+from nnlab.statistics.ranking import best_trial, mean_score
 from nnlab.statistics.targets import StepsToTarget
 from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS
 from nnlab.study import Quantity
@@ -704,7 +704,7 @@ def _best_so_far(results: Results) -> str:
         done = float(np.nanmax(results.member(best, "steps").astype(float)))
     if best is None or not done:
         return ""
-    accuracy = texts.percent(mean_accuracy(results, best))
+    accuracy = texts.percent(mean_score(results, best))
     whose = f"best so far is {named(results, best)}, with a"
     if len(results.trials) == 1:
         whose = "so far it has a"

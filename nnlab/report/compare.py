@@ -36,7 +36,7 @@ from nnlab.results.listing import RUNNING, status_of
 from nnlab.statistics.between_runs import Difference, compare_bests, test_data
 from nnlab.statistics.examples import SEEDS
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.ranking import expected_accuracy
+from nnlab.statistics.ranking import expected_score
 from nnlab.study import Quantity, digest_json, every_path
 from nnlab.words import numbers as texts
 from nnlab.words import settings
@@ -343,7 +343,7 @@ def sentences(runs: Runs) -> list[str]:
 def _leader(runs: Runs, group: Sequence[Run], on: str) -> list[str]:
     def worth(run: Run) -> float:
         assert run.best is not None
-        return expected_accuracy(run.results, run.best) or 0.0
+        return expected_score(run.results, run.best) or 0.0
 
     lead = max(group, key=worth)
     said = [

@@ -17,6 +17,8 @@ from nnlab.words.spelling import nearest
 
 KEYS = ("trial", "seed", "step", "epoch", "examples")
 """Columns of the curves that say of what a row is."""
+METRICS = ("loss", "accuracy", "r2", "mae")
+"""What is measured of every split, of classes or of numbers."""
 _BY_LAYER = re.compile(r"grad_norm_\w+|\w+_active_share")
 """Columns whose names hold those of layers."""
 
@@ -37,7 +39,7 @@ def of_study(
     sets, moved = list(SPLITS[:2]), study.test_sets
     sets += ["test_moved"] * (moved.moved_pixels > 0)
     sets += ["test_rotated"] * (moved.rotated_degrees > 0)
-    metrics = ("loss", "accuracy", *study.further_metrics(), *own_metrics)
+    metrics = (*METRICS, *study.further_metrics(), *own_metrics)
     measured = [f"{split}_{metric}" for split in sets for metric in metrics]
     trials = () if study.search.space else study.trials()
     columns = [name for name in CURVES if name not in KEYS]

@@ -35,7 +35,7 @@ from nnlab.machine.files import (
 )
 from nnlab.results import answers, cells, pictures
 from nnlab.results.answers import Answers
-from nnlab.study import OF_TRIAL, Study, Trial, digest_json
+from nnlab.study import OF_TRIAL, SCORES, Quantity, Study, Trial, digest_json
 from nnlab.study.members import Members, lacking
 from nnlab.words.spelling import nearest, nearest_file
 
@@ -62,6 +62,8 @@ CURVES: dict[str, pa.DataType] = {
         for metric in ("loss", "accuracy")
     },
 }
+ACCURACIES = {name for name in CURVES if name.endswith("accuracy")}
+"""Columns of the curves that a regression does not have."""
 MEMBERS: dict[str, pa.DataType] = {
     **_KEYS,
     "status": pa.string(),
@@ -174,6 +176,30 @@ class Results:
         """Names of the measured columns of the curves."""
         keys = ("trial", "seed", "step", "epoch", "examples")
         return tuple(c for c in self.curves.column_names if c not in keys)
+
+    @functools.cached_property
+    def score(self) -> str:
+        """What trials are compared by, 1 at best: "accuracy", or "r2" of a regression.
+
+        Both have columns of each split, such as `test_score`.
+        """
+        numbers = any("targets" in about for about in self.config["datasets"].values())
+        return SCORES[numbers]
+
+    @property
+    def validation_score(self) -> str:
+        """The column by which the best trial is chosen."""
+        return f"validation_{self.score}"
+
+    @property
+    def test_score(self) -> str:
+        """The column that is reported of the best trial."""
+        return f"test_{self.score}"
+
+    @property
+    def tested(self) -> Quantity:
+        """The final `test_score`."""
+        return Quantity(metric=self.test_score)
 
     @functools.cached_property
     def _curves(self) -> "_ByTrial":
@@ -536,7 +562,8 @@ def _decoded(
         found = pyarrow.csv.read_csv(pa.BufferReader(content), convert_options=options)
         found = cells.decoded(found)
     kinds = {name: columns.get(name, pa.float64()) for name in found.column_names}
-    if found.schema.types != [*kinds.values()] or not columns.keys() <= kinds.keys():
+    needed = columns.keys() - (ACCURACIES if "validation_r2" in kinds else set())
+    if found.schema.types != [*kinds.values()] or not needed <= kinds.keys():
         raise ValueError("its columns are not those that a run writes")
     ends = {"trial": len(study.sweep), "seed": study.num_seeds}
     for name in sorted(_WHOLE & columns.keys()):

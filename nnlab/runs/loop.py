@@ -219,7 +219,7 @@ class _Training:
             self.state = population.begin_at(
                 self.state, self._backbone.params, self._backbone.batch_stats
             )
-        if self._run.has_pictures:
+        if self._run.has_pictures and not program.dataset.is_regression:
             self._before = final.probabilities(program, self.state)
 
     def _restore(self, saved: Saved) -> None:
@@ -331,7 +331,7 @@ class _Training:
             "known": record.snapshot(),
             **run.origin(run.recorder.identity(program.index)),
         }
-        run.checkpoints.save(program.part, items, about, record.best_accuracy())
+        run.checkpoints.save(program.part, items, about, record.best_score())
 
 
 def _paced(steps: float) -> int:
@@ -450,6 +450,7 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
             depths=model.tree_depths,
             seed=run.study.root_seed + run.study.index_of("noise", seed),
             train_evaluation_size=TRAIN_EVALUATION_SIZE,
+            unit=program.dataset.target_unit,
         )
 
     fits: list[list[trees.Fit]] = []
@@ -465,7 +466,7 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
                 record.add_trees(trial, seed, fit, inferences)
                 recorder.tell(record, "growing")
                 fits[-1].append(fit)
-        if run.has_pictures:
+        if run.has_pictures and not program.dataset.is_regression:
             record.seen[trial.index] = final.seen_of_trees(program, fits[-1])
     for (transform, amount), split in program.test_sets.severities.items():
         inputs, size = split.inputs, len(split.labels)

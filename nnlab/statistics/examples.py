@@ -13,10 +13,9 @@ from nnlab.results.answers import SPLITS
 from nnlab.statistics.crossed import crossed, crossed_share, resampled
 from nnlab.statistics.effects import Effect
 from nnlab.statistics.intervals import MIN_SEEDS, mean_interval
-from nnlab.statistics.members import is_accuracy, reduce_members
+from nnlab.statistics.members import is_accuracy, is_part, reduce_members
 from nnlab.study import ORDER, RATIO, Quantity
 
-_TEST = Quantity(metric="test_accuracy")
 SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
 """What a significant difference would show again in: new seeds, and so on."""
 
@@ -52,7 +51,7 @@ def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
     return Answers((results.dataset(trial)["digest"], part, found.shape[1]), found)
 
 
-def _terms(quantity: Quantity) -> list[tuple[int, Quantity]]:
+def _terms(results: Results, quantity: Quantity) -> list[tuple[int, Quantity]]:
     """Returns the final values that a quantity adds or subtracts: of a drop, two.
 
     Moved images are those of the test set, so that their drop is paired by example;
@@ -60,7 +59,7 @@ def _terms(quantity: Quantity) -> list[tuple[int, Quantity]]:
     """
     if quantity.reduction != "drop_from_test":
         return [(1, quantity)]
-    return [(1, _TEST), (-1, Quantity(metric=quantity.metric))]
+    return [(1, results.tested), (-1, Quantity(metric=quantity.metric))]
 
 
 def ratio(results: Results, trial: int, quantity: Quantity) -> float:
@@ -92,7 +91,8 @@ def level(
     plain = Effect(mean, low, high, int(np.count_nonzero(~np.isnan(values))))
     effect, _ = widened(plain, values, [(quantity, [trial])], results, 0.0)
     if is_accuracy(quantity.metric) and quantity.reduction == "final":
-        return effect.mean, max(effect.low, 0.0), min(effect.high, 1.0)
+        least = 0.0 if is_part(quantity.metric) else -np.inf
+        return effect.mean, max(effect.low, least), min(effect.high, 1.0)
     return effect.mean, effect.low, effect.high
 
 
@@ -140,7 +140,7 @@ def _widened(
     there = ~np.isnan(differences)
     parts: dict[Hashable, np.ndarray] = {}
     for side, run, (quantity, of) in zip((1, -1), runs, means):
-        for trial, (sign, term) in itertools.product(of, _terms(quantity)):
+        for trial, (sign, term) in itertools.product(of, _terms(run, quantity)):
             found = answers(run, trial, term)
             if found is None:
                 return effect, SEEDS

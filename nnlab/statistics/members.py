@@ -20,7 +20,7 @@ from nnlab.results import (
     Results,
 )
 from nnlab.statistics.intervals import MIN_SEEDS
-from nnlab.study import Quantity
+from nnlab.study import SCORES, Quantity
 
 # Accuracies are stored as float32, where 0.95 is 0.94999999.
 ROUNDING = 1e-6
@@ -196,7 +196,7 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
     best = pick.reduce(curve.values, axis=1)
     value = {"final": final, "best": best, "best_minus_final": best - final}
     if reduction == "drop_from_test":
-        test = carried_forward(results, trial, "test_accuracy")
+        test = carried_forward(results, trial, results.test_score)
         value["drop_from_test"] = final_values(results, trial, test) - final
     return np.where(alive(results, trial), value[reduction], np.nan)
 
@@ -224,8 +224,13 @@ def _at_step(results: Results, trial: int, curve: Curve, step: float) -> np.ndar
 
 
 def is_accuracy(metric: str) -> bool:
-    """Whether larger values of a column are better."""
-    return metric.endswith("accuracy")
+    """Whether larger values of a column are better: of an accuracy, or R2."""
+    return metric.endswith(SCORES)
+
+
+def is_part(metric: str) -> bool:
+    """Whether a column's values are shares, in [0, 1]; R2 may be below 0."""
+    return metric.endswith(SCORES[0])
 
 
 def steps_to(curve: Curve, lost: np.ndarray, metric: str, target: float) -> np.ndarray:

@@ -11,9 +11,6 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.power import Spread, pooled, spread
 from nnlab.statistics.ranking import correction
-from nnlab.study import Quantity
-
-_TEST = Quantity(metric="test_accuracy")
 
 
 def of_comparison(findings: Findings) -> Spread | None:
@@ -30,14 +27,13 @@ def of_comparison(findings: Findings) -> Spread | None:
         counts = findings.counts(trial)
         if best is None or trial == best or counts["at_chance"] or counts["diverged"]:
             continue
-        d = findings.final(trial, "test_accuracy") - findings.final(
-            best, "test_accuracy"
-        )
+        metric = results.test_score
+        d = findings.final(trial, metric) - findings.final(best, metric)
         there = ~np.isnan(d)
         if there.sum() < MIN_SEEDS:
             continue
-        own, other = (answers(results, t, _TEST) for t in (trial, best))
-        x, share = d[:, None], ratio(results, trial, _TEST)
+        own, other = (answers(results, t, results.tested) for t in (trial, best))
+        x, share = d[:, None], ratio(results, trial, results.tested)
         if own and other and own.of == other.of:
             x = np.subtract(own.values, other.values, dtype=np.int8)
         found[abs(float(d[there].mean()))] = spread(x[there], ratio=share)

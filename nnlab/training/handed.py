@@ -103,7 +103,7 @@ class Handed:
         if not (self.dataset or mine or self.own_metrics or self.functions):
             return Own()
         some, *_ = self.data(study.trials()[0].hyperparameters, study)
-        found = own.record(mine, self.own_metrics, some.input_shape, some.num_classes)
+        found = own.record(mine, self.own_metrics, some)
         names = study.datasets() if self.dataset else ()
         functions = {
             what: FUNCTIONS[what][1](function, some)
@@ -179,11 +179,12 @@ def _test_sets(dataset: Dataset, test: Split, asked: MovedSets) -> FurtherSets:
         inputs = transforms.TRANSFORMS[name](test.inputs[:count], amount)
         return Split(read_only(inputs), test.labels[:count])
 
+    counted = asked.severity and not dataset.is_regression  # of right answers
     splits = {f"test_{name}": changed(name, amount) for name, amount in wanted.items()}
     severities = {
         (name, float(amount)): changed(name, amount, transforms.SEVERITY_SIZE)
         for name, amounts in transforms.SEVERITIES.items()
-        for amount in (amounts if asked.severity else ())
+        for amount in (amounts if counted else ())
     }
     return FurtherSets(splits, asked.along_curve, severities)
 

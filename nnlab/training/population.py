@@ -416,7 +416,8 @@ def _score_lanes(
     `lanes` says which are busy, bool (N,), and, for `Picks`, the seeds of their rows.
     Lanes that are not busy have zeros; see `Population.score`.
     """
-    kept = ("accuracy", "loss") if recipe.example_losses else ("accuracy",)
+    asked = {"accuracy": recipe.target_unit is None, "loss": recipe.example_losses}
+    kept = [name for name, wanted in asked.items() if wanted]
 
     def one(state: TrainState, inputs: Any, labels: Any, mask: Any) -> Any:
         judged = member.judge(recipe, state, inputs, labels)
