@@ -21,6 +21,7 @@ from nnlab.statistics.targets import StepsToTarget
 from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS
 from nnlab.study import Quantity
 from nnlab.words import numbers as texts
+from nnlab.words.settings import words
 
 FEW = 6  # up to here the answer goes through the trials one by one
 DIVERGE, STAY = ("diverges", "diverge"), ("stays at chance", "stay at chance")
@@ -193,7 +194,7 @@ def _speed(findings: Findings) -> list[str]:
     times = {t: time for t, time in every.items() if time.n}
     if not times:
         return []
-    goal = f"{100 * target:g} % validation accuracy"
+    goal = f"{100 * target:g} % {words(results.validation_score)}"
     order = sorted(times, key=lambda t: (times[t].median_epochs, -times[t].reached))
     first = order[0]
     if not any(time.reached for time in times.values()):
@@ -261,11 +262,12 @@ def _best(findings: Findings) -> list[str]:
     if results.config["status"] == "interrupted":
         gone |= {t for t in findings.ran if findings.counts(t)[UNFINISHED]}
     ran = [t for t in findings.ran if t not in gone]
-    if best is None or "test_accuracy" not in results.metrics:
+    if best is None or results.test_score not in results.metrics:
         reason = "each has unfinished networks, or fewer than half of them survive"
         return [f"No trial can be called best: {reason}."] if ran else []
-    values = findings.final(best, "test_accuracy")
-    mean, low, high = findings.level(best, Quantity(metric="test_accuracy"))
+    score = words(results.test_score)
+    values = findings.final(best, results.test_score)
+    mean, low, high = findings.level(best, results.tested)
     n = int(np.isfinite(values).sum())
     spread = f"mean and 95 % interval, n = {n}" if n >= 3 else f"n = {n}, no interval"
     if n < 3 <= results.study.num_seeds:
@@ -273,7 +275,7 @@ def _best(findings: Findings) -> list[str]:
     number = f"{percentage(texts.mean_text(mean, high, low=low))} ({spread})"
     why = no_interval(results)
     if len(results.trials) == 1 or (len(ran) == 1 and not gone):
-        said = [f"Test accuracy is {number}."]
+        said = [f"{texts.capital(score)} is {number}."]
     else:
         told = f"{named(results, best)} does best by validation"
         if gone:
@@ -284,7 +286,7 @@ def _best(findings: Findings) -> list[str]:
             network = cast(int, findings.best_of(findings.networks))
             name, level = trial_name(results, network), _levels(findings, [network])
             same += f"; of the networks {name} {level} is best"
-        said = [f"{texts.capital(told)}{more}, with a test accuracy of {number}{same}."]
+        said = [f"{texts.capital(told)}{more}, with a {score} of {number}{same}."]
         said += [] if why else rest
     return [*said, why] if why else said
 
@@ -347,9 +349,10 @@ def _loses_more(findings: Findings, trial: int) -> bool:
 
 
 def _levels(findings: Findings, trials: Sequence[int]) -> str:
-    """Returns the mean test accuracies of trials: "(95.1 and 96.3 %)"."""
+    """Returns the mean test scores of trials: "(95.1 and 96.3 %)"."""
+    metric = findings.results.test_score
     order = sorted(trials, key=lambda t: sweep_of(findings.results).values[t])
-    means = [float(np.nanmean(findings.final(t, "test_accuracy"))) for t in order]
+    means = [float(np.nanmean(findings.final(t, metric))) for t in order]
     shown = [texts.fixed(100 * mean, 1) for mean in means]
     if len(shown) >= FEW:
         return f"({min(shown, key=float)} to {max(shown, key=float)} %)"
@@ -442,8 +445,8 @@ def _drops(findings: Findings) -> list[str]:
     moved = f"moved by up to {texts.count(sets.moved_pixels, 'pixel')}"
     rotated = f"rotated by up to {sets.rotated_degrees:g} degrees"
     said = (
-        _drop_on(findings, "test_moved_accuracy", moved),
-        _drop_on(findings, "test_rotated_accuracy", rotated),
+        _drop_on(findings, f"test_moved_{findings.results.score}", moved),
+        _drop_on(findings, f"test_rotated_{findings.results.score}", rotated),
     )
     return [text for text in said if text]
 
@@ -458,11 +461,12 @@ def _drop_on(findings: Findings, metric: str, change: str) -> str:
     drops = {t: v for t, v in every.items() if np.isfinite(v).any()}
     if best not in drops:
         return ""
-    normal = {t: np.nanmean(findings.final(t, "test_accuracy")) for t in drops}
+    normal = {t: np.nanmean(findings.final(t, results.test_score)) for t in drops}
     # A network that has learnt little has little to lose.
     drops = {t: v for t, v in drops.items() if normal[t] >= normal[best] - ALIKE}
     of_best = " of the best trial" if len(results.trials) > 1 else ""
-    text = f"On images {change} the accuracy{of_best} falls by "
+    score = words(metric).rpartition(" ")[2]
+    text = f"On images {change} the {score}{of_best} falls by "
     text += _drop(findings, best, metric, drops[best])
     least = min(drops, key=lambda t: (np.nanmean(drops[t]), t))
     others = f"of the trials within {100 * ALIKE:g} points of it on the normal set"
@@ -488,7 +492,7 @@ def _drop(findings: Findings, trial: int, metric: str, drops: np.ndarray) -> str
 def _untrained(findings: Findings) -> list[str]:
     """Compares accuracy and loss before training with those of chance."""
     results = findings.results
-    if "probabilities" not in results.study.figures:
+    if "probabilities" not in results.study.figures or not results.in_nats:
         return []
     groups: dict[tuple[float, int], list[int]] = {}
     for trial in findings.ran:
@@ -704,7 +708,7 @@ def _best_so_far(results: Results) -> str:
         done = float(np.nanmax(results.member(best, "steps").astype(float)))
     if best is None or not done:
         return ""
-    accuracy = texts.percent(mean_score(results, best))
+    score = texts.percent(mean_score(results, best))
     whose = f"best so far is {named(results, best)}, with a"
     if len(results.trials) == 1:
         whose = "so far it has a"
@@ -714,4 +718,4 @@ def _best_so_far(results: Results) -> str:
         whole = record["num_steps"] / record["steps_per_epoch"]
         epochs = "epoch" if whole == 1 else "epochs"
         of += f" after {done / record['steps_per_epoch']:.4g} of {whole:.4g} {epochs}"
-    return f"; {whose} validation accuracy of {accuracy} ({of})"
+    return f"; {whose} {words(results.validation_score)} of {score} ({of})"

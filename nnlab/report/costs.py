@@ -58,7 +58,7 @@ def _cells(
         mean, low, high = findings.level(best, Quantity(metric=metric))
         return numbers.mean_text(mean, high, low=low)
 
-    sets = (f"test_{name}_accuracy" for name in moved_sets(findings))
+    sets = (f"test_{name}_{results.score}" for name in moved_sets(findings))
     return {
         "program": _program(results, program["trials"]),
         "parameters": number(program["parameters"]),
@@ -68,7 +68,7 @@ def _cells(
         "training, s in all": _seconds_text(in_all),
         "inferences/s": median("inferences_per_second"),
         "inferences/s, batch 1": median("inferences_per_second_batch_1"),
-        **{f"{words(m)}, %": accuracy(m) for m in ("test_accuracy", *sets)},
+        **{f"{words(m)}, %": accuracy(m) for m in (results.test_score, *sets)},
         "seeds": "0" if best is None else str(findings.alive(best).sum()),
         **({"accuracies of": name} if shares else {}),
     }

@@ -120,8 +120,8 @@ def brief(verdict: Verdict) -> str:
 def noun(quantity: Quantity) -> str:
     """Returns a quantity in a few words: "test accuracy at epoch 3"."""
     metric = words(quantity.metric)
-    further = re.fullmatch(r"test_(\w+)_accuracy", quantity.metric)
-    target = quantity.target or 0.0
+    further = re.fullmatch(r"test_(\w+)_(accuracy|r2)", quantity.metric)
+    target, score = quantity.target or 0.0, metric.rpartition(" ")[2]
     share = f"{100 * target:g} %"
     goal = share if is_accuracy(quantity.metric) else f"{target:g}"
     return {
@@ -129,9 +129,9 @@ def noun(quantity: Quantity) -> str:
         "at_step": f"{metric} after {quantity.step or 0:,.0f} updates",
         "best": f"the best {metric}",
         "best_minus_final": f"the fall of {metric} from its best",
-        "drop_from_test": f"the accuracy lost on {further[1]} images"
+        "drop_from_test": f"the {score} lost on {further[1]} images"
         if further
-        else f"test accuracy minus {metric}",
+        else f"test {score} minus {metric}",
         "steps_to": f"the median number of updates to {goal} {metric}",
         "steps": "the number of updates until training ends",
         "diverged_share": "the share of networks that diverge",
@@ -285,7 +285,7 @@ def each_at_best(findings: Findings) -> list[str]:
         return []
     parts: list[str] = []
     for trial in known:
-        mean = float(np.nanmean(findings.final(trial, "test_accuracy")))
+        mean = float(np.nanmean(findings.final(trial, results.test_score)))
         at = _short(results, trial, other)
         of = _setting(results, trial, field)
         ends = "" if parts else " ends"

@@ -292,6 +292,7 @@ def _least(claim: Claim) -> str:
 def _quantity(quantity: Quantity) -> str:
     """Returns a quantity in words: "final test accuracy"."""
     metric, target = words(quantity.metric), quantity.target or 0.0
+    score = metric.rpartition(" ")[2]
     goal = f"a {metric} of {target:g}"
     if is_accuracy(quantity.metric):
         goal = f"{100 * target:g} % {metric}"
@@ -303,7 +304,7 @@ def _quantity(quantity: Quantity) -> str:
         "steps_to": f"updates to {goal}",
         "steps": "updates until training ended",
         "best_minus_final": f"best {metric} minus the final one",
-        "drop_from_test": f"test accuracy minus {metric}, both final",
+        "drop_from_test": f"test {score} minus {metric}, both final",
         "diverged_share": "share of seeds that diverge",
         "at_chance_share": "share of seeds that stay at chance",
         "seconds": "seconds of training for an epoch",
@@ -411,6 +412,7 @@ def comparison(findings: Findings) -> Section:
         marked=next((i for i, row in enumerate(ran) if row["best"]), None),
     )
     tested = [row for row in ran if not (row["best"] or row["n_dropped"])]
+    p = f"{results.test_score}_difference_p_holm"
     said = notes(
         "comparison",
         findings=findings,
@@ -418,7 +420,7 @@ def comparison(findings: Findings) -> Section:
         shown=_is_compared(findings),
         tested=_is_compared(findings) and results.study.compares,
         over=_overs(findings.compared),
-        untested=any(r.get("test_accuracy_difference_p_holm") is None for r in tested),
+        untested=any(row.get(p) is None for row in tested),
         sets=moved_sets(findings),
         meaning=set_meaning(results),
         watched=_watched(results),
@@ -432,7 +434,7 @@ def comparison(findings: Findings) -> Section:
 def _is_compared(findings: Findings) -> bool:
     """Whether there are differences to the best trial."""
     several_ran = findings.best is not None and len(findings.ran) > 1
-    return several_ran and "test_accuracy" in findings.results.metrics
+    return several_ran and findings.results.test_score in findings.results.metrics
 
 
 def _watched(results: Results) -> tuple[str, ...]:
@@ -459,10 +461,10 @@ def _values(
         ends = row[f"{column}_high"], row[f"{column}_low"]
         return numbers.mean_text(row[f"{column}_mean"], ends[0], factor, ends[1])
 
-    for metric in ("validation_accuracy", "test_accuracy"):
+    for metric in (results.validation_score, results.test_score):
         if metric in results.metrics:
             cells[f"{words(metric)}, %"] = mean(metric)
-    start = "test_accuracy_difference"
+    start = f"{results.test_score}_difference"
     tested = results.study.compares
     if _is_compared(findings):
         header = _TO_BEST.format("interval adjusted like p" if tested else "95 %")
@@ -488,7 +490,7 @@ def _values(
         reached = f"{time.reached} of {time.n}"
         cells["reached by"] = reached if time.n else numbers.NONE
     cells |= {header: str(row[f"n_{status}"]) for header, status in fates.items()}
-    sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
+    sets = {name: f"test_{name}_{results.score}" for name in moved_sets(findings)}
     cells |= {f"{name}, %": mean(m) for name, m in sets.items()}
     cells |= {f"drop, {name}, points": mean(f"{m}_drop") for name, m in sets.items()}
     for metric in (f"test_{name}" for name in results.study.further_metrics()):

@@ -36,6 +36,7 @@ from nnlab.machine.files import (
 from nnlab.results import answers, cells, pictures
 from nnlab.results.answers import Answers
 from nnlab.study import OF_TRIAL, SCORES, Quantity, Study, Trial, digest_json
+from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, lacking
 from nnlab.words.spelling import nearest, nearest_file
 
@@ -195,6 +196,13 @@ class Results:
     def test_score(self) -> str:
         """The column that is reported of the best trial."""
         return f"test_{self.score}"
+
+    @property
+    def in_nats(self) -> bool:
+        """Whether all losses are cross-entropies."""
+        asked = {trial.hyperparameters.loss.name for trial in self.trials}
+        known = asked <= {AUTO, "softmax_cross_entropy"}
+        return known and self.score == SCORES[0] and not self.study.own.functions
 
     @property
     def tested(self) -> Quantity:

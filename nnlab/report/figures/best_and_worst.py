@@ -27,7 +27,8 @@ def best_and_worst(findings: Findings) -> Sketch:
     trials = {name: trial for name, trial in pair if trial is not None}
     need(len(trials) == 2, "there is no best trial with a worst one beside it")
     trees = {*baselines(results)} & {*trials.values()}
-    kinds = [k for k in ("accuracy", "loss") if findings.is_measured(f"validation_{k}")]
+    kinds = [findings.results.score, "loss"]
+    kinds = [kind for kind in kinds if findings.is_measured(f"validation_{kind}")]
     across = side_by_side(2)
     rows = 2 // across * len(kinds)
     canvas = style.canvas(0.6 + 2.5 * rows, style.PAGE)

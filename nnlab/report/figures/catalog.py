@@ -27,7 +27,6 @@ from nnlab.report.figures.drawing import chart, style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch, need
 from nnlab.report.figures.drawing.paper import SHARES, Export, clashes
 from nnlab.statistics.findings import Findings
-from nnlab.study import Quantity
 from nnlab.words import settings
 
 
@@ -40,7 +39,8 @@ class Part:
       section: one of `SECTIONS`; "" for a table.
       draw: makes its figures; raises `Lacking` with the reason where what it needs is
         missing.
-      needs: columns of the curves that must have been measured.
+      needs: columns of the curves that must have been measured; {score} stands for
+        that of `Results.score`.
       images: whether it holds pictures, whose colours a dark page must not invert.
       tells: what it shows, as a pattern that "final test_accuracy" or the like begins
         with, a reduction and a metric.
@@ -61,6 +61,7 @@ class Part:
     def drawn(self, findings: Findings) -> tuple[Sketch, ...]:
         """Draws its figures in the present `style.context`, or raises `Lacking`."""
         for column in self.needs:
+            column = column.format(score=findings.results.score)
             there = findings.is_measured(column)
             need(there, f"the curves have no {settings.words(column)}")
         made = self.draw(findings)
@@ -76,11 +77,11 @@ SECTIONS = {
     "models": "Looking at the models",
 }
 """The report's sections with figures, in order, and their titles."""
-_LEARNT, _TESTED = ("validation_accuracy",), ("test_accuracy",)
-_LAST = "(final|best) (test|validation)_accuracy|at_chance|diverged"
+_LEARNT, _TESTED = ("validation_{score}",), ("test_{score}",)
+_LAST = "(final|best) (test|validation)_(accuracy|r2)|at_chance|diverged"
 _PARTS = (
     Part("curves", "curves", learning.usual, tells="(final|best|at_)"),
-    Part("gap", "curves", learning.gap, ("train_accuracy", *_TESTED)),
+    Part("gap", "curves", learning.gap, ("train_{score}", *_TESTED)),
     Part("extremes", "curves", best_and_worst.best_and_worst, _LEARNT),
     Part("noise", "curves", learning.noise, ("batch_loss_std",), tells=".* batch_l"),
     Part("updates", "along", learning.updates, _LEARNT),
@@ -139,12 +140,12 @@ class Figure:
 def telling(findings: Findings, drawn: Sequence[Figure]) -> Figure | None:
     """Returns the figure that shows the answer; None for none.
 
-    That is what the claims measure that carry it, else the final test accuracy. Of
+    That is what the claims measure that carry it, else the final test score. Of
     several such figures the last part is the most special.
     """
     study, trials = findings.results.study, findings.results.trials
     asked = [claim.quantity for claim in study.claims if claim.main]
-    asked = asked or [Quantity(metric="test_accuracy")]
+    asked = asked or [findings.results.tested]
     for quantity in asked if len(trials) > 1 else ():
         what = f"{quantity.reduction} {quantity.metric}"
         for part in reversed(PARTS.values()):

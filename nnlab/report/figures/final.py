@@ -15,11 +15,12 @@ from nnlab.results import Results
 from nnlab.statistics.findings import Findings
 from nnlab.study import Quantity
 from nnlab.words import numbers
+from nnlab.words.settings import words
 
 
 def final(findings: Findings) -> Sketch:
     """Draws the test accuracy at the end of training against the swept value."""
-    results, metric = findings.results, "test_accuracy"
+    results, metric = findings.results, findings.results.test_score
     canvas = style.canvas(height_of(results))
     ax = canvas.add_subplot()
     finals = {t: scales.finite([findings.final(t, metric)]) for t in findings.ran}
@@ -41,9 +42,9 @@ def final(findings: Findings) -> Sketch:
         scheme += f" {captions.beside(findings, metric)}"
     scheme += f" {captions.outside(canvas)}"
     said = f"{scheme} {captions.error_scale(canvas)} {captions.caption(findings)}"
-    what = f"Final test accuracy against {sweep_of(results).name or 'trial'}"
+    what = f"Final {words(metric)} against {sweep_of(results).name or 'trial'}"
     seen = captions.ends(findings, metric)
-    return Sketch("final_test_accuracy", canvas, what, said, seen)
+    return Sketch(f"final_{metric}", canvas, what, said, seen)
 
 
 def height_of(results: Results, row: float = 0.0) -> float:
@@ -66,8 +67,8 @@ def target(findings: Findings) -> Sketch:
     Baselines have no epochs and are left out.
     """
     results, target = findings.results, findings.target
-    need(target > 0, "no trial is best, or it reaches no round accuracy")
-    metric = "validation_accuracy"
+    need(target > 0, "no trial is best, or it reaches no round value")
+    metric = findings.results.validation_score
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
     epochs, medians, missed, counts = {}, {}, {}, {}
     for trial in (t for t in findings.networks if t in findings.ran):
@@ -80,7 +81,7 @@ def target(findings: Findings) -> Sketch:
         if np.isfinite(time.median_epochs):
             medians[trial] = Level(time.median_epochs, math.nan, math.nan)
     scale = scales.scale_of(results, "epochs", scales.finite(epochs.values()))
-    goal = f"{100 * target:g} % validation accuracy"
+    goal = f"{100 * target:g} % {words(metric)}"
     sweep, shares = _without_baselines(findings), {"not reached": missed}
     canvas = style.canvas(height_of(results))
     shown = points.Against(

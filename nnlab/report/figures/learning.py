@@ -17,7 +17,6 @@ from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 from nnlab.words.settings import words
 
-USUAL = ("validation_accuracy", "validation_loss", "train_loss")
 SECONDS = (
     "Seconds are a network's share of the time that its program took to train all its "
     "networks, without compilation and evaluation."
@@ -59,9 +58,10 @@ def learning(
 
 def usual(findings: Findings) -> Iterator[Sketch]:
     """Draws the usual metrics, and the further ones, if they were measured."""
-    further = findings.results.study.further_metrics()
-    named = (f"validation_{name}" for name in further)
-    for metric in filter(findings.is_measured, (*USUAL, *named)):
+    results = findings.results
+    named = (f"validation_{name}" for name in results.study.further_metrics())
+    usual = results.validation_score, "validation_loss", "train_loss"
+    for metric in filter(findings.is_measured, (*usual, *named)):
         yield learning(findings, metric, f"curves_{metric}")
 
 
@@ -72,7 +72,7 @@ def noise(findings: Findings) -> Sketch:
 
 def updates(findings: Findings) -> Sketch:
     """Draws the validation accuracy against updates."""
-    return learning(findings, "validation_accuracy", "updates", "step")
+    return learning(findings, findings.results.validation_score, "updates", "step")
 
 
 def seconds(findings: Findings) -> Sketch:
@@ -80,7 +80,7 @@ def seconds(findings: Findings) -> Sketch:
     programs = (program["index"] for program in findings.results.config["cohorts"])
     timed = any(findings.seconds_per_epoch(index).size for index in programs)
     need(timed, "no segment was timed")
-    return learning(findings, "validation_accuracy", "seconds", "seconds")
+    return learning(findings, findings.results.validation_score, "seconds", "seconds")
 
 
 def active_units(findings: Findings) -> Sketch:
@@ -93,10 +93,11 @@ def active_units(findings: Findings) -> Sketch:
 
 def gap(findings: Findings) -> Sketch:
     """Draws training accuracy, dashed, and test accuracy, solid, by epoch."""
-    canvas = _panels(Curves(findings, "test_accuracy", dashed="train_accuracy"))
-    what = "Training accuracy (dashed) and test accuracy (solid) against epochs"
-    beside = captions.beside(findings, "test_accuracy")
-    both = {"training": "train_accuracy", "test": "test_accuracy"}
+    test, train = findings.results.test_score, f"train_{findings.results.score}"
+    canvas = _panels(Curves(findings, test, dashed=train))
+    what = f"{words(train)} (dashed) and {words(test)} (solid) against epochs"
+    beside = captions.beside(findings, test)
+    both = {"training": train, "test": test}
     parts = (
         f"{what}.",
         beside,

@@ -86,13 +86,13 @@ def _texts(values: Sequence[Any]) -> list[str]:
     return [("off", "on")[v] for v in flags] or settings.value_texts(values)
 
 
-def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
+def metric_map(findings: Findings) -> Sketch:
     """Draws each trial's mean final metric as the colour and the number of a cell.
 
     If all networks of a trial diverged or ended at chance, it does not count for the
     range of colours. Colours are even in what the metric's axis shows.
     """
-    grid = grid_of(findings)
+    grid, metric = grid_of(findings), findings.results.test_score
     canvas = grid.canvas()
     ax = canvas.add_subplot()
     found = levels.levels_of(findings, grid.cells.values(), metric)
@@ -132,7 +132,8 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
         named = dict(zip(map(float, scale.forward(ticks)), names))
         label = f"{scales.axis_words(metric, scale)}{', %' * scale.percent}"
         style.color_bar(ax, (norm, METRIC_COLORS), named, label, beyond=beyond)
-    what = "Final test accuracy over the two hyperparameters that were swept"
+    score = settings.words(metric)
+    what = f"Final {score} over the two hyperparameters that were swept"
     others = ", grey ones those not significantly worse" * bool(findings.as_good)
     caption = (
         f"{what}. Each cell is a trial: the mean over its seeds. The dark frame marks "

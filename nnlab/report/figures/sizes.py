@@ -82,16 +82,17 @@ def against_sizes(findings: Findings) -> Sketch:
         if number % columns:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
-    what = f"Final test accuracy against {numbers.joined(along)}"
+    score = settings.words(findings.results.test_score)
+    what = f"Final {score} against {numbers.joined(along)}"
     every = range(len(findings.results.trials))
-    if len(levels_of(findings, every, "test_accuracy")) > len(compared):
+    if len(levels_of(findings, every, findings.results.test_score)) > len(compared):
         notes.append(
             "Of trials with networks of one size, the best by validation is shown."
         )
     if dead := sum(not findings.alive(t).any() for t in findings.ran):
         count, verb = numbers.count(dead, "trial"), "is" if dead == 1 else "are"
         notes.append(f"{count} {verb} not shown, since no network reached the end.")
-    notes.append(captions.beside(findings, "test_accuracy"))
+    notes.append(captions.beside(findings, findings.results.test_score))
     notes.append(captions.error_scale(canvas))
     shown = [size.trial for size in compared]
     caption = (
@@ -99,7 +100,7 @@ def against_sizes(findings: Findings) -> Sketch:
         f"{captions.rings(findings)} {' '.join(dict.fromkeys(notes))} "
         f"{captions.caption(findings, shown)}"
     )
-    seen = captions.ends(findings, "test_accuracy", shown)
+    seen = captions.ends(findings, findings.results.test_score, shown)
     return Sketch("sizes", canvas, what, caption, seen)
 
 
@@ -133,7 +134,7 @@ def _shape(findings: Findings, trial: int) -> tuple[int, int] | None:
 def _size(findings: Findings, trial: int) -> Size | None:
     """Returns a trial's size; None if none of its networks finished or stopped."""
     results = findings.results
-    accuracy = level_of(findings, trial, "test_accuracy")
+    accuracy = level_of(findings, trial, findings.results.test_score)
     if accuracy is None:
         return None
     model = results.trials[trial].hyperparameters.model
@@ -190,10 +191,10 @@ def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> N
     name where there is room in the present size of `ax`.
     """
     core = np.array([size.accuracy.mean for size in sizes])
-    scale = scales.scale_of(findings.results, "test_accuracy", core)
+    scale = scales.scale_of(findings.results, findings.results.test_score, core)
     ends = scales.finite(size.accuracy[1:] for size in sizes)
     view = scales.view_of(scale, core, ends)
-    scales.set_metric_axis(ax, scale, "test_accuracy", view)
+    scales.set_metric_axis(ax, scale, findings.results.test_score, view)
     (_draw_lines if along in OTHER else _draw_costs)(ax, findings, sizes, along, scale)
     style.dress(ax)
 

@@ -22,6 +22,7 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy, keep_best
 from nnlab.study import POINTWISE, SIMULTANEOUS, TRAIN_EVALUATION_SIZE
 from nnlab.words import numbers as texts
+from nnlab.words.settings import words
 
 _T = TypeVar("_T")
 MAIN_PACKAGES = ("nnlab", "jax")  # those that a caption names
@@ -189,7 +190,7 @@ def by_validation(findings: Findings) -> str:
     """Says how the best and the worst trial were chosen."""
     left_out = len(findings.networks) in range(2, len(findings.results.trials))
     among = ", among the networks" if left_out else ""
-    return f"Best and worst are by validation accuracy{among}."
+    return f"Best and worst are by {words(findings.results.validation_score)}{among}."
 
 
 def ends(findings: Findings, metric: str, trials: Collection[int] | None = None) -> str:
