@@ -42,7 +42,6 @@ from nnlab.words import numbers as texts
 from nnlab.words import settings
 
 TRIALS, BESTS = "comparison.csv", "differences.csv"
-CURVES = ("validation_accuracy", "validation_loss")
 FEW = 6  # up to here names, values and fields are gone through
 
 
@@ -94,7 +93,7 @@ class Run:
     def score(self) -> str:
         """The best trial's test accuracy: "95.2 % ± 0.3 (n = 8)"."""
         few = ", no interval" if self.num_alive < 3 else ""
-        return f"{percentage(self.accuracy())} (n = {self.num_alive}{few})"
+        return f"{percentage(self.percent())} (n = {self.num_alive}{few})"
 
     def level(self, metric: str) -> Level | None:
         """Returns the best trial's final mean, as its report has it; None for none."""
@@ -103,9 +102,12 @@ class Run:
         level = Level(*self.findings.level(self.best, Quantity(metric=metric)))
         return None if np.isnan(level.mean) else level
 
-    def accuracy(self, metric: str = "test_accuracy") -> str:
-        """Returns the best trial's final mean with its interval, in percent."""
-        level = self.level(metric)
+    def percent(self, metric: str = "") -> str:
+        """Returns the best trial's final mean with its interval, in percent.
+
+        That is of `Results.test_score`, if it is not of another metric.
+        """
+        level = self.level(metric or self.results.test_score)
         if level is None:
             return texts.NONE
         return texts.mean_text(level.mean, level.high, low=level.low)
@@ -200,7 +202,7 @@ def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[tuple[str, int, bool], list[Run]] = {}
     for run in runs:
-        if run.best is not None and run.findings.is_measured("test_accuracy"):
+        if run.best is not None and run.findings.is_measured(run.results.test_score):
             groups.setdefault(run.data, []).append(run)
     return list(groups.values())
 
@@ -226,12 +228,15 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...
             suffix, where = "", ""
             if len(groups) > 1:
                 suffix, where = f"_{place}", f"On {_data_name(group)}: "
-            for metric in CURVES:
+            results = group[0].results  # the test data are the same
+            for metric in (results.validation_score, "validation_loss"):
                 measured = [r for r in group if r.findings.is_measured(metric)]
                 if len(measured) > 1:  # a run alone has them in its own report
                     path = folder / f"best_{metric}{suffix}"
                     drawn.append(_curves(measured, metric, path, where))
-            drawn.append(_finals(group, folder / f"all_test_accuracy{suffix}", where))
+            drawn.append(
+                _finals(group, folder / f"all_{results.test_score}{suffix}", where)
+            )
     return tuple(drawn)
 
 
@@ -252,14 +257,14 @@ def _curves(
 
 
 def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
-    canvas = style.canvas(1.0 + 0.42 * len(runs))
-    several_runs.all_finals(canvas.add_subplot(), _chosen(runs), "test_accuracy")
+    canvas, score = style.canvas(1.0 + 0.42 * len(runs)), runs[0].results.test_score
+    several_runs.all_finals(canvas.add_subplot(), _chosen(runs), score)
     style.save(canvas, path)
-    what = f"{where}final test accuracy of all trials, a row for each run"
+    what = f"{where}final {settings.words(score)} of all trials, a row for each run"
     what = texts.capital(what)
     scale = captions.error_scale(canvas)
     (caption,) = notes("all_finals", what=what, scale=scale)
-    alt = f"{what}. Of the best trials: {_ends(runs, 'test_accuracy')}"
+    alt = f"{what}. Of the best trials: {_ends(runs, score)}"
     return catalog.Figure("final", path.name, alt, caption)
 
 
@@ -317,7 +322,8 @@ def sentences(runs: Runs) -> list[str]:
             said += _leader(runs, group, on)
         else:
             run = group[0]
-            said.append(f"{on}{run.full} has a test accuracy of {run.score}.")
+            score = settings.words(run.results.test_score)
+            said.append(f"{on}{run.full} has a {score} of {run.score}.")
     if len(groups) > 1:
         said.append("Accuracies on different test data are not compared.")
     for run in runs:
@@ -346,9 +352,10 @@ def _leader(runs: Runs, group: Sequence[Run], on: str) -> list[str]:
         return expected_score(run.results, run.best) or 0.0
 
     lead = max(group, key=worth)
+    scores = lead.results.validation_score, lead.results.test_score
     said = [
-        f"{on}{'best' if on else 'Best'} by validation accuracy is {lead.full}, with a "
-        f"test accuracy of {lead.score}."
+        f"{on}{'best' if on else 'Best'} by {settings.words(scores[0])} is "
+        f"{lead.full}, with a {settings.words(scores[1])} of {lead.score}."
     ]
     others = [run for run in group if run is not lead]
     said += [f"{_against(runs, lead, run)}." for run in others[:FEW]]
@@ -396,8 +403,8 @@ def _bests(runs: Runs) -> Section:
         {
             "left": runs[d.left].full,
             "right": runs[d.right].full,
-            "left, %": runs[d.left].accuracy(),
-            "right, %": runs[d.right].accuracy(),
+            "left, %": runs[d.left].percent(),
+            "right, %": runs[d.right].percent(),
             "left minus right, points": texts.mean_text(d.mean, d.high, low=d.low),
             "compared": d.method or "no",
             "n, over": f"{d.n} {d.over}" if d.method else "",
@@ -516,8 +523,10 @@ def _runs(runs: Sequence[Run]) -> Section:
             "trials": str(len(run.results.study.sweep)),
             "seeds": run.results.study.seeds().partition(" seed")[0],
             "best trial": texts.NONE if run.best is None else run.trial,
-            "validation accuracy, %": run.accuracy("validation_accuracy"),
-            "test accuracy, %": run.accuracy(),
+            **{
+                f"{settings.words(metric)}, %": run.percent(metric)
+                for metric in (run.results.validation_score, run.results.test_score)
+            },
             "n": texts.NONE if run.best is None else str(run.num_alive),
             "parameters": parameters(run),
         }

@@ -166,6 +166,10 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         name = data.get("name", key)
         sizes = ", ".join(f"{data[p]:,} {p}" for p in ("validation", "test"))
         chance = f"chance {numbers.percent(data['chance'])}"
+        if targets := data.get("targets"):
+            spread = zip(data["classes"], targets["mean"], targets["unit"])
+            each = [f"{name} {mean:.4g} ± {unit:.4g}" for name, mean, unit in spread]
+            chance = f"regression of {numbers.joined(each)} (mean, standard deviation)"
         digest = f"digest {str(data['digest'])[:12]}"
         told = (sizes, chance, digest, *data.get("notes", ()))
         yield f"data set {name}", "; ".join(told)

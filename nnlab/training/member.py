@@ -49,7 +49,8 @@ class Recipe:
         the validation set, after which a member stops early; 0 for never.
       averages: whether a moving average of the weights is kept and evaluated.
       loss: of each example, see `losses`; also evaluated, then without smoothing.
-      target_mean, target_unit: of a regression, see `nnlab.data.Dataset`; else None.
+      target_mean, target_unit: of a regression, float32 (1, C), see
+        `nnlab.data.Dataset`; else None.
     """
 
     module: nn.Module | own.Called
@@ -387,10 +388,7 @@ def in_units(recipe: Recipe, stored: Any) -> Any:
     """Returns a regression's targets (B, C) in the user's units; all else as it is."""
     if recipe.target_unit is None or recipe.target_mean is None:
         return stored
-    unit, mean = (
-        v.astype(np.float32) for v in (recipe.target_unit, recipe.target_mean)
-    )
-    return stored * unit + mean
+    return stored * recipe.target_unit + recipe.target_mean
 
 
 def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:

@@ -233,11 +233,16 @@ def _recipe(
         else h.early_stopping.metric.removeprefix("validation_"),
         averages="average_decay" in traced,
         loss=_loss(h, dataset, handed),
-        target_mean=dataset.target_mean,
-        target_unit=dataset.target_unit,
+        target_mean=_row(dataset.target_mean),
+        target_unit=_row(dataset.target_unit),
     )
     schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
     return recipe, rows
+
+
+def _row(values: np.ndarray | None) -> np.ndarray | None:
+    """Returns values (C,) as float32 (1, C); None stays None."""
+    return None if values is None else values[np.newaxis].astype(np.float32)
 
 
 def _loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> losses.Loss:
