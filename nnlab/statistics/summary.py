@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nnlab.results import table
-from nnlab.statistics.members import is_accuracy
 from nnlab.study import Quantity
 
 if TYPE_CHECKING:
@@ -79,9 +78,8 @@ def _quantities(metrics: tuple[str, ...]) -> Iterator[tuple[str, Quantity]]:
     for metric in metrics:
         if metric.startswith(("train_", "validation_", "test_")):
             yield metric, Quantity(metric=metric)
-    for metric in metrics if "test_accuracy" in metrics else ():
-        drops = metric.startswith("test_") and is_accuracy(metric)
-        if drops and metric != "test_accuracy":
+    for kind in ("moved", "rotated"):
+        if {"test_accuracy", metric := f"test_{kind}_accuracy"} <= {*metrics}:
             quantity = Quantity(metric=metric, reduction="drop_from_test")
             yield f"{metric}_drop", quantity
 
