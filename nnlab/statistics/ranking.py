@@ -20,7 +20,14 @@ from nnlab.statistics.effects import (
     paired_p,
     parting_p,
 )
-from nnlab.statistics.examples import SEEDS, answers, ratio, widened
+from nnlab.statistics.examples import (
+    SEEDS,
+    answers,
+    final_score,
+    limits,
+    ratio,
+    widened,
+)
 from nnlab.statistics.intervals import LEVEL
 from nnlab.statistics.members import (
     alive,
@@ -32,7 +39,7 @@ from nnlab.statistics.members import (
     networks,
 )
 from nnlab.statistics.power import detectable, seeds_help
-from nnlab.study import Quantity, Study
+from nnlab.study import Study
 
 _MOST_VALUES = 2**22
 """Most differences held at once: 1,000 trials of 1,000 seeds have 500 million."""
@@ -50,7 +57,7 @@ def mean_accuracy(results: Results, trial: int) -> float:
 
 
 def _last_accuracy(results: Results, trial: int) -> np.ndarray:
-    curve = carried_forward(results, trial, "validation_accuracy")
+    curve = carried_forward(results, trial, f"validation_{results.score}")
     return final_values(results, trial, curve)
 
 
@@ -200,7 +207,7 @@ class Comparison:
 def compare_to_best(
     results: Results, best: int | None, values: np.ndarray
 ) -> tuple[Comparison, ...]:
-    """Compares each trial's final test accuracy with the best trial's.
+    """Compares each trial's final test accuracy, or r2, with the best trial's.
 
     The test is over new seeds and new examples, where the run kept what each network
     said of each test example (`crossed.pairs_p`); over new data, where every seed drew
@@ -219,20 +226,20 @@ def compare_to_best(
     Where the numbers of networks at chance differ by more than a quarter of the seeds,
     t misleads, and p is at least that of `parting`.
 
-    `values` is the test accuracy of each trial's final networks, (T, S).
+    `values` is the test score of each trial's final networks, (T, S).
 
     Returns:
       One comparison for each trial, in order of index. It is NaN and not significant
       for the best itself, for trials that did not run, and for all if there is no best.
     """
-    trials = [t.index for t in results.trials]
+    trials, test = [t.index for t in results.trials], final_score(results)
     if best is None:
         return tuple(Comparison(trial) for trial in trials)
 
     def effect_of(trial: int) -> tuple[Effect, str]:
         d = difference(values[trial], values[best])
-        plain = dataclasses.replace(paired(d), limits=(-1.0, 1.0))
-        return widened(plain, d, [(_TEST, [trial]), (_TEST, [best])], results)
+        plain = dataclasses.replace(paired(d), limits=limits(results))
+        return widened(plain, d, [(test, [trial]), (test, [best])], results)
 
     def described(trial: int) -> Comparison:
         effect, over = effect_of(trial)
@@ -271,9 +278,6 @@ def compare_to_best(
     return tuple(Comparison(t) if t == best else compared(t) for t in trials)
 
 
-_TEST = Quantity(metric="test_accuracy")
-
-
 def _paired(
     values: np.ndarray,
     a: np.ndarray,
@@ -304,10 +308,11 @@ def _widened(
 
     `alone` are those over seeds.
     """
+    test = final_score(results)
     ran = [t.index for t in results.trials if results.has_run(t.index)]
-    if shares := [share for t in ran if (share := ratio(results, t, _TEST))]:
+    if shares := [share for t in ran if (share := ratio(results, t, test))]:
         return _paired(values, a, b, common, max(shares))
-    said = {t: found for t in ran if (found := answers(results, t, _TEST))}
+    said = {t: found for t in ran if (found := answers(results, t, test))}
     p = alone.copy()
     for of in {found.of for found in said.values()}:
         same = [t for t, found in said.items() if found.of == of]

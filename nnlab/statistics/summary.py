@@ -38,6 +38,7 @@ def summarize(findings: "Findings") -> pa.Table:
     quantities = dict(_quantities(results.metrics))
     shown = {path for t in results.trials for path in t.hyperparameters.identity()}
     compared = {c.trial: c for c in findings.compared}
+    compared_by = f"test_{results.score}"
     rows = []
     for trial in results.trials:
         counts = findings.counts(trial.index)
@@ -66,10 +67,10 @@ def summarize(findings: "Findings") -> pa.Table:
         if difference := compared.get(trial.index):
             for name in ("mean", "low", "high", "p_holm", "p_seeds"):
                 number = _or_null(getattr(difference, name))
-                row[f"test_accuracy_difference_{name}"] = number
-            row["test_accuracy_difference_n"] = difference.n
-            row["test_accuracy_difference_resolved"] = difference.resolved
-            row["test_accuracy_difference_over"] = difference.over
+                row[f"{compared_by}_difference_{name}"] = number
+            row[f"{compared_by}_difference_n"] = difference.n
+            row[f"{compared_by}_difference_resolved"] = difference.resolved
+            row[f"{compared_by}_difference_over"] = difference.over
         rows.append(row)
     return table(rows)
 
