@@ -45,18 +45,18 @@ _MOST_VALUES = 2**22
 """Most differences held at once: 1,000 trials of 1,000 seeds have 500 million."""
 
 
-def mean_accuracy(results: Results, trial: int) -> float:
+def mean_score(results: Results, trial: int) -> float:
     """Returns a trial's last mean validation accuracy, however its networks ended.
 
     A diverged one counts with the accuracy of chance.
     """
     lost = has_status(results, trial, DIVERGED)
-    last = _last_accuracy(results, trial)
+    last = _last_score(results, trial)
     counted = np.where(lost, results.dataset(trial)["chance"], last)
     return float(counted[asked(results, trial)].mean())
 
 
-def _last_accuracy(results: Results, trial: int) -> np.ndarray:
+def _last_score(results: Results, trial: int) -> np.ndarray:
     curve = carried_forward(results, trial, f"validation_{results.score}")
     return final_values(results, trial, curve)
 
@@ -77,7 +77,7 @@ def leading(worths: Mapping[int, float]) -> int | None:
     return max(worths, key=lambda t: (worths[t], -t), default=None)
 
 
-def expected_accuracy(
+def expected_score(
     results: Results, trial: int, *, so_far: bool = False
 ) -> float | None:
     """Returns a trial's expected final validation accuracy; see `worth`.
@@ -91,14 +91,14 @@ def expected_accuracy(
     lost = has_status(results, trial, DIVERGED)
     if not np.all((survivors | lost)[seeds]):
         return None
-    last = _last_accuracy(results, trial)
+    last = _last_score(results, trial)
     return worth(last[seeds], lost[seeds], results.dataset(trial)["chance"])
 
 
 def best_trial(
     results: Results, among: Iterable[int] | None = None, *, so_far: bool = False
 ) -> int | None:
-    """Returns the trial, by index, with the highest `expected_accuracy`; None for none.
+    """Returns the trial, by index, with the highest `expected_score`; None for none.
 
     Ties go to the lower index. Where looks gave some trials more seeds than others,
     only those with the most qualify: the others were found to differ from the best, or
@@ -118,7 +118,7 @@ def best_trial(
 def _expected(
     results: Results, trials: Iterable[int], *, so_far: bool = False
 ) -> dict[int, float]:
-    values = {t: expected_accuracy(results, t, so_far=so_far) for t in trials}
+    values = {t: expected_score(results, t, so_far=so_far) for t in trials}
     return {trial: value for trial, value in values.items() if value is not None}
 
 
@@ -126,7 +126,7 @@ def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | N
     """Returns the trial with the lowest expected accuracy on the best trial's data set.
 
     `among` are indices, the best one's included; all when None. Returns None if no
-    other trial on that data set has an `expected_accuracy`.
+    other trial on that data set has an `expected_score`.
     """
     chosen = set(range(len(results.trials)) if among is None else among)
     best = best_trial(results, chosen)
