@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
     from nnlab.runs.progress import Progress
     from nnlab.runs.saved_network import Network
+    from nnlab.training.losses import Loss
     from nnlab.training.metrics import Metric
 
 FIELDS = (*Study().fields(), "own")
@@ -204,6 +205,7 @@ def run(
     dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
     module: "nn.Module | None" = None,
     own_metrics: "Mapping[str, Metric]" = types.MappingProxyType({}),
+    loss: "Loss | None" = None,
     data_dir: str | os.PathLike[str] | None = None,
     lane_width: int = 0,
     resume: bool = False,
@@ -225,6 +227,8 @@ def run(
         ``__call__(self, x, train)`` returns logits (B, C).
       own_metrics: further metrics, ``{name: function}``. A function takes logits (B, C)
         and labels (B,), and returns a value per example (B,). Columns: test_<name>, ...
+      loss: a function in place of the study's loss. It takes outputs (B, C) and labels
+        (B,), or targets (B, K) of a regression, and returns a value per example (B,).
       data_dir: where image data lie; NNLAB_DATA_DIR if None, else they are downloaded.
       lane_width: networks that run at once; 0 lets the plan choose.
       resume: whether to continue the run in the workdir, or to train what was added to
@@ -272,6 +276,7 @@ def run(
             dataset=own,
             module=module,
             own_metrics=own_metrics,
+            functions={"loss": loss} if loss is not None else {},
             lane_width=lane_width,
             resume_anyway=resume_anyway,
         )

@@ -142,6 +142,7 @@ def how(findings: Findings) -> Section:
     handed = {
         "module": own.module,
         "own_metrics": own.metrics,
+        **own.functions,
         "dataset": own.datasets,
     }
     more = [f"{keyword}=..." for keyword, known in handed.items() if known]
@@ -190,7 +191,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def own_facts(own: Own) -> list[tuple[str, str]]:
-    """Returns names and texts of the study's own module and metrics."""
+    """Returns names and texts of the study's own module, metrics and functions."""
     found = []
     if own.module:
         values = [f"{k}={v}" for k, v in own.module.attributes.items()]
@@ -199,6 +200,7 @@ def own_facts(own: Own) -> list[tuple[str, str]]:
         about = f"{own.module.name}({', '.join(values)}); {parameters}"
         found.append(("module", f"{about}; {_code(own.module.code)}"))
     found += [(f"metric {name}", _code(code)) for name, code in own.metrics.items()]
+    found += [(f"{what} of one's own", _code(c)) for what, c in own.functions.items()]
     return found
 
 

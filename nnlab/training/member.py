@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import metrics, own
+from nnlab.training import losses, metrics, own
 
 Traced = Mapping[str, jax.Array]
 """The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
@@ -48,6 +48,7 @@ class Recipe:
       patience: evaluations without a better `watched` metric, "loss" or "accuracy" on
         the validation set, after which a member stops early; 0 for never.
       averages: whether a moving average of the weights is kept and evaluated.
+      loss: of each example, see `losses`; also evaluated, then without smoothing.
     """
 
     module: nn.Module | own.Called
@@ -68,6 +69,7 @@ class Recipe:
     patience: int = 0
     watched: str = "loss"
     averages: bool = False
+    loss: losses.Loss = losses.softmax_cross_entropy
 
 
 @flax.struct.dataclass
@@ -292,7 +294,10 @@ def batch_loss(
         rngs={"dropout": key},
         mutable=["batch_stats"],
     )
-    loss = jnp.mean(metrics.cross_entropy(logits, labels))
+    if "label_smoothing" in traced:
+        share = traced["label_smoothing"]
+        labels = losses.smoothed(labels, logits.shape[1], share)
+    loss = jnp.mean(recipe.loss(logits, labels))
     return loss, updated.get("batch_stats", {})
 
 
@@ -349,11 +354,11 @@ def judge(
     else:
         logits, of_example = recipe.module.apply(variables, x, train=False), {}
     of_example |= {name: of(logits, labels) for name, of in recipe.own_metrics.items()}
-    judged = metrics.judged(logits, labels)
+    judged = metrics.judged(recipe.loss, logits, labels)
     if state.average is not None:
         variables["params"] = state.average
         logits = recipe.module.apply(variables, x, train=False)
-        averaged = metrics.judged(logits, labels)
+        averaged = metrics.judged(recipe.loss, logits, labels)
         of_example |= {f"averaged_{name}": each for name, each in averaged.items()}
     return judged | of_example
 

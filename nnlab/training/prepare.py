@@ -20,8 +20,9 @@ from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Study
+from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, alike, by_program
-from nnlab.training import member, optimizers, own, schedules
+from nnlab.training import losses, member, optimizers, own, schedules
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -224,9 +225,23 @@ def _recipe(
         patience=h.early_stopping.patience,
         watched=h.early_stopping.metric.removeprefix("validation_"),
         averages="average_decay" in traced,
+        loss=_loss(h, handed),
     )
     schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
     return recipe, rows
+
+
+def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
+    """Returns a trial's loss, or the one that is handed in."""
+    mine = handed.functions.get("loss")
+    asked = {"name": AUTO, "label_smoothing": 0.0}
+    for name, default in asked.items():
+        if mine and (value := getattr(h.loss, name)) != default:
+            raise ValueError(
+                f"loss.{name}={value!r} does not go with a loss of your own: leave "
+                "out one of them"
+            )
+    return mine or losses.find(h.loss.name)
 
 
 def _room(members: Members, study: Study) -> tuple[int, int]:
