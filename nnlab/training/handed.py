@@ -27,6 +27,7 @@ LARGE = 30.0
 
 FUNCTIONS: Mapping[str, tuple[str, Callable[[Any, Dataset], str]]] = {
     "loss": ("outputs, targets", own.check_loss),
+    "schedule": ("fraction_done", own.check_schedule),
 }
 """What a function from Python may do: its arguments, and what checks it on a data set
 and returns the digest of its code."""

@@ -25,6 +25,10 @@ Traced = Mapping[str, jax.Array]
 """The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
 
 
+Schedule = Callable[[jax.Array, Traced], jax.Array]
+"""From the step, int32 (), and the traced hyperparameters to a factor on the rate."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """The static part of a member.
@@ -35,8 +39,7 @@ class Recipe:
       runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
       optimizer: makes an optax transformation from the keywords learning_rate,
         momentum and weight_decay (traced scalars).
-      schedule: factor on the learning rate, from the step (int32 scalar) and the
-        traced hyperparameters.
+      schedule: factor on the learning rate.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
@@ -54,7 +57,7 @@ class Recipe:
     module: nn.Module | own.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
-    schedule: Callable[[jax.Array, Traced], jax.Array]
+    schedule: Schedule
     input_shape: tuple[int, ...]
     input_scale: float | np.ndarray
     runs: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(

@@ -214,6 +214,19 @@ def check_loss(loss: Any, dataset: Dataset) -> str:
     return code
 
 
+def check_schedule(schedule: Any, dataset: Dataset) -> str:
+    """Returns the digest of a schedule; refuses one that gives no single number."""
+    del dataset
+    done = jax.ShapeDtypeStruct((), np.float32)
+    found, code = of_function("schedule", schedule, done)
+    if (shape := jax.tree.map(jnp.shape, found)) != ():
+        raise ValueError(
+            f"schedule returns shape {shape}; it needs (), the factor on the learning "
+            "rate at that share of training"
+        )
+    return code
+
+
 def record(
     module: Called | None,
     metrics: Mapping[str, Any],

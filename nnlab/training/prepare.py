@@ -19,7 +19,7 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
-from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Study
+from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Schedule, Study
 from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, alike, by_program
 from nnlab.training import losses, member, optimizers, own, schedules
@@ -211,9 +211,7 @@ def _recipe(
             uses_momentum=bool(traced["momentum"].any()),
             uses_weight_decay=bool(traced["weight_decay"].any()),
         ),
-        schedule=functools.partial(
-            schedules.factor, h.schedule.name, total_steps=num_steps
-        ),
+        schedule=_schedule(h, handed, num_steps),
         input_shape=dataset.input_shape,
         input_scale=scale,
         input_shift=shift,
@@ -229,6 +227,20 @@ def _recipe(
     )
     schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
     return recipe, rows
+
+
+def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Schedule:
+    """Returns a trial's schedule, or the one that is handed in."""
+    mine = handed.functions.get("schedule")
+    if mine is None:
+        name = h.schedule.name
+        return functools.partial(schedules.factor, name, total_steps=num_steps)
+    if h.schedule != Schedule():
+        raise ValueError(
+            f"schedule.name={h.schedule.name!r} does not go with a schedule of your "
+            "own: leave out one of them"
+        )
+    return lambda step, _: mine(jnp.asarray(step, jnp.float32) / num_steps)
 
 
 def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
