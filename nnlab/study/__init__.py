@@ -20,7 +20,9 @@ from nnlab.study.claims import (
     Quantity,
 )
 from nnlab.study.hyperparameters import (
+    DEFAULTS,
     DTYPES,
+    LATER,
     MODELS,
     MOST_LAYERS,
     OPTIMIZERS,

@@ -343,6 +343,14 @@ class Hyperparameters(Checked):
         values. Tables always are.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
+      label_noise: traced share of the training labels that are random: drawn once for
+        each seed, uniformly over all classes. At 1 all are; validation and test labels
+        stay. What is in training is `train_loss`, the true labels are in
+        `train_clean_loss`.
+      input_noise: traced standard deviation of Gaussian noise on what the network sees
+        of a training example, drawn anew for each batch.
+      blur: traced standard deviation, in pixels, of the Gaussian by which training
+        images are blurred.
       model: the network.
       module: attributes of a module of one's own, in the place of `model`.
       optimizer: the update rule.
@@ -362,6 +370,15 @@ class Hyperparameters(Checked):
     train_size: int = field(0, minimum=0)
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
+    label_noise: float = field(
+        0.0, minimum=0.0, maximum=1.0, traced=True, later=True, needs=(_NETWORK,)
+    )
+    input_noise: float = field(
+        0.0, minimum=0.0, traced=True, later=True, needs=(_NETWORK, _WHOLE)
+    )
+    blur: float = field(
+        0.0, minimum=0.0, traced=True, later=True, needs=(_NETWORK, _WHOLE)
+    )
     model: Model = Model()
     module: Module = Module()
     optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
@@ -409,7 +426,7 @@ class Hyperparameters(Checked):
         return {
             path: value
             for path, value in self.flat().items()
-            if "later" not in _rules(path)[1] or value != DEFAULTS[path]
+            if path not in LATER or value != DEFAULTS[path]
         }
 
     def flat(self) -> "Flat":
@@ -586,5 +603,8 @@ TUPLES = (
     "vary",
 )
 """Fields that hold a tuple, those of the study itself included."""
+
+LATER = tuple(path for path in PATHS if "later" in _rules(path)[1])
+"""The declared fields that were added after trials had ids."""
 
 DEFAULTS = Hyperparameters().flat()

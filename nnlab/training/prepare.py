@@ -183,11 +183,7 @@ def _recipe(
     """Returns the static part of a program's members, and the layer table."""
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
-    if h.augment_pixels and len(dataset.input_shape) != 3:
-        raise ValueError(
-            f"augment_pixels={h.augment_pixels} needs images (height, width, "
-            f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
-        )
+    _check_disturbances(h, dataset)
     module: nn.Module | own.Called | None = own.called(handed.module)
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
@@ -215,6 +211,7 @@ def _recipe(
         input_scale=scale,
         input_shift=shift,
         augment_pixels=h.augment_pixels,
+        relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
         example_losses=study.example_losses,
         own_metrics=dict(handed.own_metrics),
@@ -223,6 +220,26 @@ def _recipe(
         watched=h.early_stopping.metric.removeprefix("validation_"),
     )
     return recipe, rows
+
+
+def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
+    """Refuses shifts, blur and noise that do not go with the data."""
+    for name in ("augment_pixels", "blur"):
+        if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
+            raise ValueError(
+                f"{name}={amount:g} needs images (height, width, channels); examples "
+                f"of {dataset.name} have shape {dataset.input_shape}"
+            )
+    if h.input_noise and dataset.vocabulary:
+        raise ValueError(
+            f"input_noise={h.input_noise:g} needs inputs that are numbers; those of "
+            f"{dataset.name} are tokens"
+        )
+    if h.label_noise and dataset.train.labels.dtype.kind == "f":
+        raise ValueError(
+            f"label_noise={h.label_noise:g} draws random classes; the targets of "
+            f"{dataset.name} are numbers"
+        )
 
 
 def _room(members: Members, study: Study) -> tuple[int, int]:
