@@ -491,8 +491,10 @@ def _values(
     sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
     cells |= {f"{name}, %": mean(m) for name, m in sets.items()}
     cells |= {f"drop, {name}, points": mean(f"{m}_drop") for name, m in sets.items()}
-    for metric in (f"test_{name}" for name in results.study.own.metrics):
-        if metric in results.metrics:
+    for metric in (f"test_{name}" for name in results.study.further_metrics()):
+        if metric in results.metrics and is_accuracy(metric):
+            cells[f"{words(metric)}, %"] = mean(metric)
+        elif metric in results.metrics:
             cells[words(metric)] = mean(metric, 1)
     cells |= more
     if _watched(results):

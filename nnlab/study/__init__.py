@@ -20,9 +20,7 @@ from nnlab.study.claims import (
     Quantity,
 )
 from nnlab.study.hyperparameters import (
-    DEFAULTS,
     DTYPES,
-    LATER,
     MODELS,
     MOST_LAYERS,
     OPTIMIZERS,
@@ -45,6 +43,7 @@ from nnlab.study.hyperparameters import (
     check_path,
     differing,
     every_path,
+    is_argument,
     is_path,
     is_traced,
     needs_of,

@@ -82,6 +82,8 @@ OWNED = ("init", "order", "noise")
 examples, and noise (dropout, moved images, what a tree sees)."""
 DRAWN = ("split", "split=published")
 """What else may: all parts of the data, or all but the published test set."""
+AVERAGED = ("averaged_loss", "averaged_accuracy")
+"""Metrics of a network with averaged weights; see `Hyperparameters.average_decay`."""
 ON_ONE_TEST_SET = ("gallery", "mistakes", "probabilities")
 """Those of `PARTS` that show test images, which all seeds must share."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
@@ -426,6 +428,17 @@ class Study(Checked):
         """Returns the paths that differ between trials, in the order of `PATHS`."""
         flats = [trial.hyperparameters.flat() for trial in self.trials()]
         return differing(flats)
+
+    def has_label_noise(self) -> bool:
+        """Returns whether any trial trains on random labels."""
+        some = (self.base, *(trial.hyperparameters for trial in self.trials()))
+        return any(h.label_noise > 0 for h in some)
+
+    def further_metrics(self) -> tuple[str, ...]:
+        """Returns what is measured of every split beside loss and accuracy."""
+        some = (self.base, *(trial.hyperparameters for trial in self.trials()))
+        averaged = any(h.average_decay > 0 for h in some)
+        return *(AVERAGED if averaged else ()), *self.own.metrics
 
     def datasets(self) -> dict[str, Hyperparameters]:
         """Returns the trials' data sets by name, each with its first trial."""

@@ -23,8 +23,7 @@ from nnlab.training import disturbances, metrics, own
 from nnlab.training.disturbances import Drawn
 
 Traced = Mapping[str, jax.Array]
-"""The traced hyperparameters, float32 scalars: learning_rate, momentum, weight_decay,
-init_scale, dropout_rate, and those further ones that a program uses."""
+"""The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,8 @@ class Recipe:
       runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
       optimizer: makes an optax transformation from the keywords learning_rate,
         momentum and weight_decay (traced scalars).
-      schedule: factor on the learning rate, from the step (int32 scalar).
+      schedule: factor on the learning rate, from the step (int32 scalar) and the
+        traced hyperparameters.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
@@ -49,12 +49,13 @@ class Recipe:
         sampled ones.
       patience: evaluations without a better `watched` metric, "loss" or "accuracy" on
         the validation set, after which a member stops early; 0 for never.
+      averages: whether a moving average of the weights is kept and evaluated.
     """
 
     module: nn.Module | own.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
-    schedule: Callable[[jax.Array], jax.Array]
+    schedule: Callable[[jax.Array, Traced], jax.Array]
     input_shape: tuple[int, ...]
     input_scale: float | np.ndarray
     runs: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
@@ -69,6 +70,7 @@ class Recipe:
     every_norm: bool = False
     patience: int = 0
     watched: str = "loss"
+    averages: bool = False
 
 
 @flax.struct.dataclass
@@ -80,6 +82,7 @@ class Best:
     value: jax.Array  # sum of the watched metric; negated where more is better
     step: jax.Array
     waited: jax.Array
+    average: Any = None
 
 
 @flax.struct.dataclass
@@ -96,6 +99,7 @@ class TrainState:
       stopped: True from the evaluation at which patience ended or halving dropped the
         member.
       best: what early stopping keeps, see `kept`; None without early stopping.
+      average: exponential moving average of the parameters; None without.
     """
 
     params: Any
@@ -109,6 +113,7 @@ class TrainState:
     last_norms: jax.Array
     stopped: jax.Array
     best: Best | None
+    average: Any = None
 
 
 def key(seed: int) -> jax.Array:
@@ -144,7 +149,15 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
     variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
-    best = Best(params, batch_stats, jnp.float32(jnp.inf), jnp.int32(0), jnp.int32(0))
+    average = params if recipe.averages else None
+    best = Best(
+        params,
+        batch_stats,
+        jnp.float32(jnp.inf),
+        jnp.int32(0),
+        jnp.int32(0),
+        average,
+    )
     return TrainState(
         params=params,
         batch_stats=batch_stats,
@@ -157,6 +170,7 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
         last_norms=zeros - 1.0,
         stopped=jnp.bool_(False),
         best=best if recipe.patience else None,
+        average=average,
     )
 
 
@@ -216,9 +230,17 @@ def train_step(
         updates, opt_state = _optimizer(recipe, traced, state.step).update(
             gradients, state.opt_state, state.params
         )
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if average is not None:
+            kept = traced["average_decay"]
+            average = jax.tree.map(
+                lambda old, new: kept * old + (1 - kept) * new, average, params
+            )
         return dataclasses.replace(
             state,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
+            average=average,
             batch_stats=batch_stats,
             opt_state=opt_state,
             step=state.step + 1,
@@ -324,7 +346,8 @@ def judge(
 
     They are "loss" and "accuracy", see `metrics.judged`; the recipe's own metrics; and,
     if the recipe asks for it, "active_share": the share of the activations' outputs
-    that are above 0. All are (B,).
+    that are above 0; and "averaged_loss" and "averaged_accuracy": those of the averaged
+    weights, with the same running statistics. All are (B,).
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     x = scaled(recipe, inputs)
@@ -337,7 +360,13 @@ def judge(
     else:
         logits, of_example = recipe.module.apply(variables, x, train=False), {}
     of_example |= {name: of(logits, labels) for name, of in recipe.own_metrics.items()}
-    return metrics.judged(logits, labels) | of_example
+    judged = metrics.judged(logits, labels)
+    if state.average is not None:
+        variables["params"] = state.average
+        logits = recipe.module.apply(variables, x, train=False)
+        averaged = metrics.judged(logits, labels)
+        of_example |= {f"averaged_{name}": each for name, each in averaged.items()}
+    return judged | of_example
 
 
 def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
@@ -358,7 +387,10 @@ def note_best(
     best, training = state.best, state.alive & ~state.stopped
     assert best is not None
     value = sums["loss"] if recipe.watched == "loss" else -sums["accuracy"]
-    found = Best(state.params, state.batch_stats, value, state.step, jnp.int32(0))
+    found = Best(
+        *(state.params, state.batch_stats, value, state.step, jnp.int32(0)),
+        average=state.average,
+    )
     better = training & (value < best.value)
     best = _where(
         better, found, dataclasses.replace(best, waited=best.waited + training)
@@ -376,7 +408,12 @@ def kept(state: TrainState) -> TrainState:
     best = state.best
     if best is None:
         return state
-    return dataclasses.replace(state, params=best.params, batch_stats=best.batch_stats)
+    return dataclasses.replace(
+        state,
+        params=best.params,
+        batch_stats=best.batch_stats,
+        average=best.average,
+    )
 
 
 def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
@@ -397,7 +434,7 @@ def _optimizer(
     recipe: Recipe, traced: Traced, step: jax.Array
 ) -> optax.GradientTransformation:
     return recipe.optimizer(
-        learning_rate=traced["learning_rate"] * recipe.schedule(step),
+        learning_rate=traced["learning_rate"] * recipe.schedule(step, traced),
         momentum=traced["momentum"],
         weight_decay=traced["weight_decay"],
     )

@@ -389,11 +389,11 @@ def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
             return of_trials(state, traced, step_key, x, y)
 
         examples = order[seeds, i]
-        y = labels[examples]
+        x, y = inputs[examples], labels[examples]
         if recipe.relabels:
             y = _drawn(recipe)(keys, y, examples)
         of_seeds = _map(of_seed, (0, 0, 0, 0, 0))
-        return of_seeds(state, traced, keys, inputs[examples], y)
+        return of_seeds(state, traced, keys, x, y)
 
     def stretch(carry: Any) -> Any:
         start, check, before = carry
@@ -432,7 +432,7 @@ def _score_lanes(
         judged = member.judge(recipe, state, inputs, as_trained)
         if as_trained is not labels:
             clean = member.judge(recipe, state, inputs, labels.clean)
-            judged |= {f"clean_{name}": clean[name] for name in ("loss", "accuracy")}
+            judged |= {f"clean_{name}": each for name, each in clean.items()}
         return metrics.sums(judged, mask), {name: judged[name] for name in kept}
 
     def of_split(state: TrainState, batches: Any, lane: Any, relabels: bool) -> Any:

@@ -21,7 +21,7 @@ from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Study
 from nnlab.study.members import Members, alike, by_program
-from nnlab.training import member, optimizers, own
+from nnlab.training import member, optimizers, own, schedules
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -206,7 +206,9 @@ def _recipe(
             uses_momentum=bool(traced["momentum"].any()),
             uses_weight_decay=bool(traced["weight_decay"].any()),
         ),
-        schedule=optimizers.schedule(**vars(h.schedule), total_steps=num_steps),
+        schedule=functools.partial(
+            schedules.factor, h.schedule.name, total_steps=num_steps
+        ),
         input_shape=dataset.input_shape,
         input_scale=scale,
         input_shift=shift,
@@ -218,7 +220,9 @@ def _recipe(
         every_norm="gradients" in study.figures,
         patience=h.early_stopping.patience,
         watched=h.early_stopping.metric.removeprefix("validation_"),
+        averages="average_decay" in traced,
     )
+    schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
     return recipe, rows
 
 

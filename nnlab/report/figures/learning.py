@@ -58,9 +58,12 @@ def learning(
 
 
 def usual(findings: Findings) -> Iterator[Sketch]:
-    """Draws the usual metrics, and the study's own, if they were measured."""
-    own = (f"validation_{name}" for name in findings.results.study.own.metrics)
-    for metric in filter(findings.is_measured, (*USUAL, *own)):
+    """Draws the usual metrics, and the further ones, if they were measured."""
+    study = findings.results.study
+    named = [f"validation_{name}" for name in study.further_metrics()]
+    if study.has_label_noise():
+        named += ["train_accuracy", "train_clean_accuracy"]
+    for metric in filter(findings.is_measured, (*USUAL, *named)):
         yield learning(findings, metric, f"curves_{metric}")
 
 
