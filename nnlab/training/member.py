@@ -41,6 +41,7 @@ class Recipe:
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
+      full_batch: whether all training examples are in every step.
       relabels: number of classes from which random labels are drawn; 0 for none.
       activity: whether `judge` measures the share of active units.
       example_losses: whether the losses of each example are kept of the final members,
@@ -63,6 +64,7 @@ class Recipe:
     )
     input_shift: float | np.ndarray = 0.0
     augment_pixels: int = 0
+    full_batch: bool = False
     relabels: int = 0
     activity: bool = False
     example_losses: bool = False

@@ -208,7 +208,7 @@ class Population:
         num_steps: int,
         first_lanes: int | None = None,
     ) -> TrainState:
-        """Trains members along `order`, int32 (S, steps, B); donates `state`.
+        """Trains members along `order`, see `Order.take`; donates `state`.
 
         For timing, `first_lanes` trains only that many lanes of each device.
         """
@@ -388,11 +388,15 @@ def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
             of_trials = _map(one, (0, 0, None, None, None))
             return of_trials(state, traced, step_key, x, y)
 
-        examples = order[seeds, i]
-        x, y = inputs[examples], labels[examples]
+        examples = order[seeds, 0 if recipe.full_batch else i]
+        of_x = of_y = 0 if order.shape[-1] else None
+        if order.shape[-1]:
+            x, y = inputs[examples], labels[examples]
+        else:  # all, of every seed
+            x, y, examples = inputs, labels, jnp.arange(len(labels))
         if recipe.relabels:
-            y = _drawn(recipe)(keys, y, examples)
-        of_seeds = _map(of_seed, (0, 0, 0, 0, 0))
+            y, of_y = _drawn(recipe, (0, of_y, of_y))(keys, y, examples), 0
+        of_seeds = _map(of_seed, (0, 0, 0, of_x, of_y))
         return of_seeds(state, traced, keys, x, y)
 
     def stretch(carry: Any) -> Any:

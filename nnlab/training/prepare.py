@@ -119,7 +119,7 @@ def _networks(
         rows=rows,
         parameters=_size(shapes.params),
         state_bytes=4 * _size(shapes),
-        batch_size=h.batch_size,
+        batch_size=h.batch_of(dataset.train.size),
         data_bytes=sum(
             array.nbytes
             for split in (pool, *(getattr(fed, name) for name in shared))
@@ -154,7 +154,7 @@ def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], 
     The first evaluation is at 0, the last at the end of training.
     """
     size = len(dataset.train.labels)
-    steps_per_epoch = size // h.batch_size
+    steps_per_epoch = size // h.batch_of(size)
     if not steps_per_epoch:
         raise ValueError(
             f"batch_size={h.batch_size} is larger than the {size} training examples"
@@ -213,6 +213,7 @@ def _recipe(
         input_scale=scale,
         input_shift=shift,
         augment_pixels=h.augment_pixels,
+        full_batch=h.full_batch,
         relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
         example_losses=study.example_losses,
