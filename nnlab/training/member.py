@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import metrics, own
+from nnlab.training import metrics, modules
 
 Traced = Mapping[str, jax.Array]
 """The traced hyperparameters: learning_rate, momentum, weight_decay, init_scale and
@@ -49,7 +49,7 @@ class Recipe:
         the validation set, after which a member stops early; 0 for never.
     """
 
-    module: nn.Module | own.Called
+    module: nn.Module | modules.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
     schedule: Callable[[jax.Array], jax.Array]

@@ -21,7 +21,7 @@ from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Study
 from nnlab.study.members import Members, alike, by_program
-from nnlab.training import member, optimizers, own
+from nnlab.training import member, modules, optimizers, own
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -188,7 +188,8 @@ def _recipe(
             f"augment_pixels={h.augment_pixels} needs images (height, width, "
             f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
         )
-    module: nn.Module | own.Called | None = own.called(handed.module)
+    named = modules.by_name(handed.module)
+    module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
     if module is None:
@@ -198,6 +199,10 @@ def _recipe(
             dataset.num_classes,
             dropout=bool(traced["dropout_rate"].any()),
         )
+    else:
+        modules.check_kept(module, dataset.input_shape)
+        if (traced["init_scale"] != 1).any():
+            modules.check_kernels(module, dataset.input_shape)
     scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
@@ -449,7 +454,7 @@ def _moments(inputs: np.ndarray) -> tuple[float, float]:
 
 
 def _layer_names(
-    module: nn.Module | own.Called,
+    module: nn.Module | modules.Called,
     input_shape: Sequence[int],
     rows: Sequence[layers.LayerRow],
 ) -> tuple[str, ...]:
