@@ -35,6 +35,8 @@ SCHEDULES = (
 DTYPES = ("float32", "bfloat16")
 WATCHED = ("validation_loss", "validation_accuracy")
 AUTO = "auto"
+MODULE = "module.name"
+"""The path that says which of several modules of one's own a trial trains."""
 POOLS = ("max", "max_abs")
 
 SET = "where set"
@@ -135,10 +137,20 @@ class Module(Checked):
     """Attributes of a module of one's own that a trial sets.
 
     Attributes:
-      attributes: pairs of a name and a value, sorted.
+      attributes: pairs of a name and a value, sorted; the value of "name" says which of
+        several modules it is.
     """
 
-    attributes: tuple[tuple[str, Any], ...] = field((), opened=Any, needs=(_OWN,))
+    attributes: tuple[tuple[str, Any], ...] = field(
+        (), opened=Any, needs=(_OWN, _NETWORK)
+    )
+
+    @property
+    def text(self) -> str:
+        """What the trial sets, such as "Mine, width=8"; "" for nothing."""
+        values = dict(self.attributes)
+        named = [str(values.pop("name"))] if "name" in values else []
+        return ", ".join([*named, *(f"{name}={v}" for name, v in values.items())])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -676,7 +688,9 @@ def differing(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 _LEAVES = {
     path.removesuffix(".name").rpartition(".")[2]: path
-    for path in sorted(PATHS, key=lambda path: not path.startswith("transfer."))
+    for path in sorted(
+        (*PATHS, MODULE), key=lambda path: not path.startswith("transfer.")
+    )
 }
 """The path of each last part; the fields of `Transfer` give way to others."""
 

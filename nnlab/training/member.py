@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import disturbances, losses, metrics, own
+from nnlab.training import disturbances, losses, metrics, modules
 from nnlab.training.disturbances import Drawn
 
 Traced = Mapping[str, jax.Array]
@@ -57,7 +57,7 @@ class Recipe:
       loss: of each example, see `losses`; also evaluated, then without smoothing.
     """
 
-    module: nn.Module | own.Called
+    module: nn.Module | modules.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
     schedule: Schedule

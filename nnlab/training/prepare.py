@@ -22,7 +22,7 @@ from nnlab.models.stack import Stack
 from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Schedule, Study
 from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, alike, by_program
-from nnlab.training import losses, member, optimizers, own, schedules
+from nnlab.training import losses, member, modules, optimizers, own, schedules
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -185,7 +185,8 @@ def _recipe(
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
     _check_disturbances(h, dataset)
-    module: nn.Module | own.Called | None = own.called(handed.module)
+    named = modules.by_name(handed.module)
+    module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
     if module is None:
@@ -195,6 +196,10 @@ def _recipe(
             dataset.num_classes,
             dropout=bool(traced["dropout_rate"].any()),
         )
+    else:
+        modules.check_kept(module, dataset.input_shape)
+        if (traced["init_scale"] != 1).any():
+            modules.check_kernels(module, dataset.input_shape)
     scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
@@ -498,7 +503,7 @@ def _moments(inputs: np.ndarray) -> tuple[float, float]:
 
 
 def _layer_names(
-    module: nn.Module | own.Called,
+    module: nn.Module | modules.Called,
     input_shape: Sequence[int],
     rows: Sequence[layers.LayerRow],
 ) -> tuple[str, ...]:
