@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from nnlab.runs.progress import Progress
     from nnlab.runs.saved_network import Network
     from nnlab.training.metrics import Metric
+    from nnlab.training.probes import Probe
 
 FIELDS = (*Study().fields(), "own")
 """The top-level fields of a study."""
@@ -204,6 +205,7 @@ def run(
     dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
     module: "nn.Module | None" = None,
     own_metrics: "Mapping[str, Metric]" = types.MappingProxyType({}),
+    probes: "Sequence[str] | Mapping[str, Probe]" = (),
     data_dir: str | os.PathLike[str] | None = None,
     lane_width: int = 0,
     resume: bool = False,
@@ -225,6 +227,10 @@ def run(
         ``__call__(self, x, train)`` returns logits (B, C).
       own_metrics: further metrics, ``{name: function}``. A function takes logits (B, C)
         and labels (B,), and returns a value per example (B,). Columns: test_<name>, ...
+      probes: what to measure along training: names for the study's field `probes`, or
+        functions, ``{name: function}``. A function takes a `Network` and a `Batch` of
+        `nnlab.training.probes`, and returns a number, a vector or a mapping of names to
+        numbers. A name may have a schedule: "spread@50".
       data_dir: where image data lie; NNLAB_DATA_DIR if None, else they are downloaded.
       lane_width: networks that run at once; 0 lets the plan choose.
       resume: whether to continue the run in the workdir, or to train what was added to
@@ -245,9 +251,12 @@ def run(
         fields["dataset"] = own.name
     elif dataset is not None:
         fields["dataset"] = dataset
+    functions = dict(probes) if isinstance(probes, Mapping) else {}
+    if probes and not functions:
+        fields["probes"] = probes
     asked = define(study, **fields)
     if texts := [c for c in fields.get("claims", ()) if isinstance(c, str)]:
-        claims = of_study(asked, texts, own_metrics)
+        claims = of_study(asked, texts, own_metrics, functions)
         asked = dataclasses.replace(asked, claims=claims)
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
     devices.use_all_cores()
@@ -272,6 +281,7 @@ def run(
             dataset=own,
             module=module,
             own_metrics=own_metrics,
+            probes=functions,
             lane_width=lane_width,
             resume_anyway=resume_anyway,
         )

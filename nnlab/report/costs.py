@@ -138,6 +138,7 @@ def how(findings: Findings) -> Section:
     handed = {
         "module": own.module,
         "own_metrics": own.metrics,
+        "probes": own.functions,
         "dataset": own.datasets,
     }
     more = [f"{keyword}=..." for keyword, known in handed.items() if known]
@@ -195,7 +196,8 @@ def own_facts(own: Own) -> list[tuple[str, str]]:
         about = f"{own.module.name}({', '.join(values)}); {parameters}"
         found.append(("module", f"{about}; {_code(own.module.code)}"))
     found += [(f"metric {name}", _code(code)) for name, code in own.metrics.items()]
-    return found
+    own_code = own.functions.items()
+    return found + [(name.replace(":", " "), _code(code)) for name, code in own_code]
 
 
 def _code(code: str) -> str:

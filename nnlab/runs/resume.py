@@ -265,7 +265,9 @@ def identity(
         "the digest of its data": data["digest"][:12],
         "the digest of its backbone's source": record.get("source", "")[:12],
         "own": {
-            k: v for k, v in dataclasses.asdict(study.own).items() if k != "datasets"
+            k: v
+            for k, v in dataclasses.asdict(study.own).items()
+            if k != "datasets" and (v or k != "functions")
         },
     }
     return dict(json.loads(json.dumps(found)))
@@ -303,6 +305,10 @@ def check_own(old: Own, new: Own) -> list[str]:
         raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
     for name, code in old.metrics.items():
         doubts += _doubts(f"metric {name!r}", code, new.metrics[name])
+    if {*old.functions} != {*new.functions}:
+        raise _another("functions", [*old.functions], [*new.functions], OWN)
+    for name, code in old.functions.items():
+        doubts += _doubts(name.replace(":", " "), code, new.functions[name])
     return doubts
 
 

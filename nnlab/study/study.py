@@ -33,6 +33,8 @@ from nnlab.study.hyperparameters import (
     needs_of,
 )
 from nnlab.study.needs import OWN_MODULE
+from nnlab.study.probes import BUILT_IN, Probe
+from nnlab.study.probes import parse as parse_probe
 from nnlab.words import numbers as texts
 from nnlab.words.spelling import nearest
 
@@ -53,6 +55,7 @@ SHOWN = {
     "map": "final test accuracy over the two hyperparameters that were swept",
     "sizes": "final test accuracy against depth, width, parameters and training time",
     "divergence": "where networks left the finite numbers, over what was swept",
+    "probes": "what the study's probes measure, against updates",
     "active_units": "share of the activations' outputs above 0, by epoch",
     "gradients": "gradient norm of each layer by epoch, as a map and as lines",
     "costs": "time, examples/s, inferences/s, parameters and operations, side by side",
@@ -86,6 +89,8 @@ AVERAGED = ("averaged_loss", "averaged_accuracy")
 """Metrics of a network with averaged weights; see `Hyperparameters.average_decay`."""
 ON_ONE_TEST_SET = ("gallery", "mistakes", "probabilities")
 """Those of `PARTS` that show test images, which all seeds must share."""
+OWN_PROBE = "probe:"
+"""What the names of probes of one's own begin with, in `Own.functions`."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
 """Keys of a trial in a sweep that are no hyperparameters."""
 MOST_TRIALS = 10_000
@@ -208,11 +213,14 @@ class Own(Checked):
       module: the module in place of `Hyperparameters.model`; None for none.
       metrics: ``{name: digest of its code}``, as of a module's.
       datasets: ``{name in the study: digest}`` of data sets from arrays.
+      functions: ``{what it is for: digest of its code}`` of other functions, such as
+        "probe:spread@50".
     """
 
     module: OwnModule | None = None
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
+    functions: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -268,6 +276,11 @@ class Study(Checked):
         `nnlab.results.seal`.
       example_losses: whether to store the final networks' loss of each validation and
         test example, beside whether it was right; 32 times as much.
+      probes: what is measured of every network along training, such as "sharpness" (at
+        evaluations), "sharpness@50" (every 50 updates), "distance@0+10+100" (at these
+        steps) or "noise_scale@log"; see `nnlab.study.probes`.
+      probe_size: training examples that probes see, the same ones at every step; 0 for
+        all.
     """
 
     question: str = "How does training go?"
@@ -290,6 +303,8 @@ class Study(Checked):
     notes: tuple[str, ...] = ()
     seal: bool = field(False, later=True)
     example_losses: bool = field(False, later=True)
+    probes: tuple[str, ...] = field((), later=True)
+    probe_size: int = field(1000, minimum=0, later=True)
     recorded: dataclasses.InitVar[bool] = False
 
     def __post_init__(self, recorded: bool) -> None:
@@ -314,6 +329,7 @@ class Study(Checked):
                 f"looks={self.looks} compares the trials: compare_trials must be "
                 "'yes' or 'auto'"
             )
+        self._check_probes()
         self._choose_metric()
         self._check_vary()
         self._settle(recorded)
@@ -339,6 +355,11 @@ class Study(Checked):
                 f"before the end to drop a trial at (num_epochs={h.num_epochs}, "
                 f"eval_every_epochs={h.eval_every_epochs:g})"
             )
+
+    def _check_probes(self) -> None:
+        names = [parse_probe(text, [*BUILT_IN]).name for text in self.probes]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise FieldError("probes", f" has {twice[0]!r} twice")
 
     def _check_vary(self) -> None:
         if not self.vary:
@@ -434,6 +455,11 @@ class Study(Checked):
         some = (self.base, *(trial.hyperparameters for trial in self.trials()))
         averaged = any(h.average_decay > 0 for h in some)
         return *(AVERAGED if averaged else ()), *self.own.metrics
+
+    def probed(self) -> tuple[Probe, ...]:
+        """Returns the study's probes, those of one's own included."""
+        own = (name.removeprefix(OWN_PROBE) for name in self.own.functions)
+        return tuple(map(parse_probe, (*self.probes, *own)))
 
     def datasets(self) -> dict[str, Hyperparameters]:
         """Returns the trials' data sets by name, each with its first trial."""
@@ -632,6 +658,8 @@ class Study(Checked):
             base["early_stopping"]["metric"] = AUTO
         if self.own == Own():
             del values["own"]
+        elif not self.own.functions:
+            del values["own"]["functions"]  # as in the records of older runs
         return {**values, **base}
 
     @classmethod

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller passes to a run beside the study: data, module, metrics."""
+"""What a caller passes to a run beside the study: data, module, metrics, probes."""
 
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +14,8 @@ from nnlab import data
 from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
 from nnlab.data.drawing import Drawing
-from nnlab.study import DRAWN, Hyperparameters, MovedSets, Own, Study
+from nnlab.study import DRAWN, OWN_PROBE, Hyperparameters, MovedSets, Own, Study
+from nnlab.study.probes import BUILT_IN, name_of, parse
 from nnlab.training import own
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
@@ -48,11 +49,13 @@ class Handed:
     dataset: Dataset | None = None
     module: nn.Module | None = None
     own_metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
+    probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     loaded: Loaded = dataclasses.field(default_factory=dict)
 
     def check(self, study: Study) -> None:
         """Refuses invalid metrics, and the absence of what the study was run with."""
         _check_metrics(self.own_metrics)
+        _check_probes(self.probes, study)
         lacking = {}
         if study.own.module and self.module is None:
             lacking["module"] = f"module of its own, {study.own.module.name!r}"
@@ -60,6 +63,9 @@ class Handed:
         if names:
             listed = ", ".join(map(repr, names))
             lacking["own_metrics"] = f"metric of its own, {listed}"
+        probes = [name.removeprefix(OWN_PROBE) for name in study.own.functions]
+        if names := [name for name in probes if name not in self.probes]:
+            lacking["probes"] = f"probe of its own, {', '.join(map(repr, names))}"
         needed = [name for name in study.datasets() if name in study.own.datasets]
         if needed and self.dataset is None:
             listed = ", ".join(map(repr, needed))
@@ -159,6 +165,25 @@ def _test_sets(dataset: Dataset, test: Split, asked: MovedSets) -> FurtherSets:
         for amount in (amounts if asked.severity else ())
     }
     return FurtherSets(splits, asked.along_curve, severities)
+
+
+def _check_probes(given: Mapping[str, Any], study: Study) -> None:
+    """Refuses names that cannot be columns, and what cannot be called."""
+    names = [name_of(text) for text in study.probes]
+    for text, probe in given.items():
+        name = parse(text).name
+        if name in (*BUILT_IN, *names):
+            raise ValueError(f"probe {name!r} is there already: rename it")
+        if name.startswith((*SPLITS, "batch_", "grad_norm")):
+            raise ValueError(
+                f"probe {name!r} begins as nnlab's own columns do: rename it, such as "
+                f"{f'own_{name}'!r}"
+            )
+        if not callable(probe):
+            raise ValueError(
+                f"probe {name!r} is {probe!r}, not a function of a network and a batch"
+            )
+        names.append(name)
 
 
 def _check_metrics(own_metrics: Mapping[str, Metric]) -> None:

@@ -185,8 +185,19 @@ def _of_metric(name: str, metric: Any, num_classes: int) -> tuple[Any, str]:
     """Returns the shape of what a metric returns, and the digest of its code."""
     logits = jax.ShapeDtypeStruct((2, num_classes), np.float32)
     labels = jax.ShapeDtypeStruct((2,), np.int32)
-    with _naming(f"metric {name!r}"):
-        traced, shape = _trace(metric, logits, labels)
+    return of_function(f"metric {name!r}", metric, logits, labels)
+
+
+def of_function(what: str, function: Any, *arguments: Any) -> tuple[Any, str]:
+    """Returns the shape of what a function returns, and the digest of its code.
+
+    The arguments are arrays, or shapes and types.
+
+    Raises:
+      OwnError: it fails; begins with `what` it is.
+    """
+    with _naming(what):
+        traced, shape = _trace(function, *arguments)
     return shape, _digest([traced])
 
 
