@@ -222,7 +222,7 @@ def _largest_eigenvalue(
         return (stop < MOST_ITERATIONS) & (residual > TOLERANCE * jnp.abs(value))
 
     state = none, begun, jnp.sqrt(inner(begun, begun)), zeros, zeros
-    first = stretch((0, state, jnp.float32(0.0), jnp.float32(0.0)))
+    first = jnp.int32(0), state, jnp.float32(0.0), jnp.float32(jnp.inf)
     found: jax.Array = jax.lax.while_loop(goes_on, stretch, first)[2]
     return found
 
