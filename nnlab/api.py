@@ -50,17 +50,28 @@ from nnlab.results.answers import SPLITS
 from nnlab.results.asked import of_run, of_study, planned
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
-from nnlab.study import PATHS, PICTURES, Study, check_path, is_path, put, sweep
+from nnlab.study import (
+    OWN_PROBE,
+    PATHS,
+    PICTURES,
+    Study,
+    check_path,
+    is_path,
+    put,
+    sweep,
+)
 from nnlab.study.fitting import fitted
 from nnlab.watch import notebook, terminal
 from nnlab.words import errors, numbers, spelling
 
 if TYPE_CHECKING:
     import flax.linen as nn
+    import jax
     import pandas as pd
 
     from nnlab.runs.progress import Progress
     from nnlab.runs.saved_network import Network
+    from nnlab.training.losses import Loss
     from nnlab.training.metrics import Metric
     from nnlab.training.probes import Probe
 
@@ -205,6 +216,8 @@ def run(
     dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
     module: "nn.Module | None" = None,
     own_metrics: "Mapping[str, Metric]" = types.MappingProxyType({}),
+    loss: "Loss | None" = None,
+    schedule: "Callable[[jax.Array], jax.Array] | None" = None,
     probes: "Sequence[str] | Mapping[str, Probe]" = (),
     data_dir: str | os.PathLike[str] | None = None,
     lane_width: int = 0,
@@ -227,6 +240,10 @@ def run(
         ``__call__(self, x, train)`` returns logits (B, C).
       own_metrics: further metrics, ``{name: function}``. A function takes logits (B, C)
         and labels (B,), and returns a value per example (B,). Columns: test_<name>, ...
+      loss: a function in place of the study's loss. It takes outputs (B, C) and labels
+        (B,), or targets (B, K) of a regression, and returns a value per example (B,).
+      schedule: a function in place of the study's schedule, from the share of training
+        that is done, float32 (), to a factor on the learning rate.
       probes: what to measure along training: names for the study's field `probes`, or
         functions, ``{name: function}``. A function takes a `Network` and a `Batch` of
         `nnlab.training.probes`, and returns a number, a vector or a mapping of names to
@@ -247,16 +264,18 @@ def run(
       KeyboardInterrupt: after the results so far have been written.
     """
     own = _dataset(dataset)
+    mine = dict(probes) if isinstance(probes, Mapping) else {}
+    functions: dict[str, Any] = {"loss": loss, "schedule": schedule}
+    functions |= {f"{OWN_PROBE}{name}": probe for name, probe in mine.items()}
     if own is not None:
         fields["dataset"] = own.name
     elif dataset is not None:
         fields["dataset"] = dataset
-    functions = dict(probes) if isinstance(probes, Mapping) else {}
-    if probes and not functions:
+    if probes and not mine:
         fields["probes"] = probes
     asked = define(study, **fields)
     if texts := [c for c in fields.get("claims", ()) if isinstance(c, str)]:
-        claims = of_study(asked, texts, own_metrics, functions)
+        claims = of_study(asked, texts, own_metrics, mine)
         asked = dataclasses.replace(asked, claims=claims)
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
     devices.use_all_cores()
@@ -281,7 +300,7 @@ def run(
             dataset=own,
             module=module,
             own_metrics=own_metrics,
-            probes=functions,
+            functions={name: of for name, of in functions.items() if of is not None},
             lane_width=lane_width,
             resume_anyway=resume_anyway,
         )

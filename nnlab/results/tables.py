@@ -191,6 +191,14 @@ class Results:
         return tuple(c for c in (*curves, *probes) if c not in PROBES)
 
     @functools.cached_property
+    def score(self) -> str:
+        """What trials are compared by: "accuracy", or "r2" where numbers are learnt.
+
+        r2 is the share of the targets' variance that is explained, at most 1.
+        """
+        return "r2" if "validation_r2" in self.metrics else "accuracy"
+
+    @functools.cached_property
     def _curves(self) -> "_ByTrial":
         return _ByTrial(self.curves)
 

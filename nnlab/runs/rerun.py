@@ -60,12 +60,13 @@ def rerun(
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
     own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
-    probes: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
+    functions: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
 ) -> Rerun:
     """Trains one network of a run again and compares; writes nothing.
 
     Its lanes have the shape of the record's, filled with copies of it. `data_dir`,
-    `dataset`, `module`, `own_metrics` and `probes` are as for `nnlab.run`.
+    `dataset`, `module` and `own_metrics` are as for `nnlab.run`, and `functions` its
+    other functions by name, ``{"loss": loss}``.
 
     Raises:
       ValueError: no such network, or other data.
@@ -83,7 +84,7 @@ def rerun(
         dataset=dataset,
         module=module,
         own_metrics=own_metrics,
-        probes=probes,
+        functions=functions,
     )
     doubts = check_own(study.own, own_of(study, handed))
     programs = prepare(study, members=groups, **vars(handed))

@@ -89,7 +89,7 @@ AVERAGED = ("averaged_loss", "averaged_accuracy")
 """Metrics of a network with averaged weights; see `Hyperparameters.average_decay`."""
 ON_ONE_TEST_SET = ("gallery", "mistakes", "probabilities")
 """Those of `PARTS` that show test images, which all seeds must share."""
-OWN_PROBE = "probe:"
+OWN_PROBE = "probes:"
 """What the names of probes of one's own begin with, in `Own.functions`."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
 """Keys of a trial in a sweep that are no hyperparameters."""
@@ -212,15 +212,15 @@ class Own(Checked):
     Attributes:
       module: the module in place of `Hyperparameters.model`; None for none.
       metrics: ``{name: digest of its code}``, as of a module's.
+      functions: likewise of the functions that train, such as "loss", and of
+        probes, such as "probes:spread@50".
       datasets: ``{name in the study: digest}`` of data sets from arrays.
-      functions: ``{what it is for: digest of its code}`` of other functions, such as
-        "probe:spread@50".
     """
 
     module: OwnModule | None = None
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
-    datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
     functions: dict[str, Any] = dataclasses.field(default_factory=dict)
+    datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -450,6 +450,11 @@ class Study(Checked):
         flats = [trial.hyperparameters.flat() for trial in self.trials()]
         return differing(flats)
 
+    def has_label_noise(self) -> bool:
+        """Returns whether any trial trains on random labels."""
+        some = (self.base, *(trial.hyperparameters for trial in self.trials()))
+        return any(h.label_noise > 0 for h in some)
+
     def further_metrics(self) -> tuple[str, ...]:
         """Returns what is measured of every split beside loss and accuracy."""
         some = (self.base, *(trial.hyperparameters for trial in self.trials()))
@@ -458,8 +463,8 @@ class Study(Checked):
 
     def probed(self) -> tuple[Probe, ...]:
         """Returns the study's probes, those of one's own included."""
-        own = (name.removeprefix(OWN_PROBE) for name in self.own.functions)
-        return tuple(map(parse_probe, (*self.probes, *own)))
+        own = (what.partition(OWN_PROBE)[2] for what in self.own.functions)
+        return tuple(map(parse_probe, (*self.probes, *filter(None, own))))
 
     def datasets(self) -> dict[str, Hyperparameters]:
         """Returns the trials' data sets by name, each with its first trial."""
@@ -658,8 +663,8 @@ class Study(Checked):
             base["early_stopping"]["metric"] = AUTO
         if self.own == Own():
             del values["own"]
-        elif not self.own.functions:
-            del values["own"]["functions"]  # as in the records of older runs
+        elif not self.own.functions:  # as in the records of older runs
+            del values["own"]["functions"]
         return {**values, **base}
 
     @classmethod

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller passes to a run beside the study: data, module, metrics, probes."""
+"""What a caller passes to a run beside the study: data, module, functions."""
 
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -26,6 +26,14 @@ TAKEN = ("loss", "accuracy", "active_share")
 LARGE = 30.0
 """Absolute input above which a warning suggests scaling."""
 
+FUNCTIONS: Mapping[str, tuple[str, Callable[[Any, Dataset], str]]] = {
+    "loss": ("outputs, targets", own.check_loss),
+    "schedule": ("fraction_done", own.check_schedule),
+    "probes": ("network, batch", lambda *_: ""),  # `prepare.own_of` has a network
+}
+"""What a function from Python may do: its arguments, and what checks it on a data set
+and returns the digest of its code."""
+
 Data = tuple[Dataset, FurtherSets, Drawing | None]
 """A data set, its further test sets, and how seeds draw from it, if they do.
 
@@ -42,19 +50,30 @@ _log = logging.getLogger(__name__)
 class Handed:
     """What a caller passes to a run beside the study, as to `nnlab.run`.
 
-    `loaded` are data sets loaded before; newly loaded ones are added.
+    `functions` take the place of nnlab's own, or are probes, by what they do, such as
+    "loss" or "probes:spread@50"; see `FUNCTIONS`. `loaded` are data sets loaded before;
+    newly loaded ones are added.
     """
 
     data_dir: str | os.PathLike[str] | None = None
     dataset: Dataset | None = None
     module: nn.Module | None = None
     own_metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
-    probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    functions: Mapping[str, Callable[..., Any]] = dataclasses.field(
+        default_factory=dict
+    )
     loaded: Loaded = dataclasses.field(default_factory=dict)
 
     def check(self, study: Study) -> None:
         """Refuses invalid metrics, and the absence of what the study was run with."""
         _check_metrics(self.own_metrics)
+        for what, function in self.functions.items():
+            kind = what.partition(":")[0]
+            if not callable(function):
+                raise ValueError(
+                    f"{what}={function!r} is no function: hand in "
+                    f"{kind}=lambda {FUNCTIONS[kind][0]}: ..."
+                )
         _check_probes(self.probes, study)
         lacking = {}
         if study.own.module and self.module is None:
@@ -63,9 +82,11 @@ class Handed:
         if names:
             listed = ", ".join(map(repr, names))
             lacking["own_metrics"] = f"metric of its own, {listed}"
-        probes = [name.removeprefix(OWN_PROBE) for name in study.own.functions]
-        if names := [name for name in probes if name not in self.probes]:
-            lacking["probes"] = f"probe of its own, {', '.join(map(repr, names))}"
+        lacking |= {
+            what.partition(":")[0]: f"{what} of its own"
+            for what in study.own.functions
+            if what not in self.functions
+        }
         needed = [name for name in study.datasets() if name in study.own.datasets]
         if needed and self.dataset is None:
             listed = ", ".join(map(repr, needed))
@@ -78,6 +99,15 @@ class Handed:
             )
         own.called(self.module)  # refuses what is no module, before data are loaded
 
+    @property
+    def probes(self) -> dict[str, Callable[..., Any]]:
+        """The probes of one's own, by name and schedule."""
+        return {
+            what.removeprefix(OWN_PROBE): function
+            for what, function in self.functions.items()
+            if what.startswith(OWN_PROBE)
+        }
+
     def own(self, study: Study) -> Own:
         """Returns the record of the user's own module, metrics and data sets.
 
@@ -85,12 +115,18 @@ class Handed:
         """
         self.check(study)
         mine = own.called(self.module)
-        if not (self.dataset or mine or self.own_metrics):
+        if not (self.dataset or mine or self.own_metrics or self.functions):
             return Own()
         some, *_ = self.data(study.trials()[0].hyperparameters, study)
         found = own.record(mine, self.own_metrics, some.input_shape, some.num_classes)
         names = study.datasets() if self.dataset else ()
-        return dataclasses.replace(found, datasets=dict.fromkeys(names, some.digest))
+        functions = {
+            what: FUNCTIONS[what.partition(":")[0]][1](function, some)
+            for what, function in self.functions.items()
+        }
+        return dataclasses.replace(
+            found, functions=functions, datasets=dict.fromkeys(names, some.digest)
+        )
 
     def data(self, h: Hyperparameters, study: Study) -> Data:
         """Loads a trial's data, once for each name."""
@@ -167,10 +203,10 @@ def _test_sets(dataset: Dataset, test: Split, asked: MovedSets) -> FurtherSets:
     return FurtherSets(splits, asked.along_curve, severities)
 
 
-def _check_probes(given: Mapping[str, Any], study: Study) -> None:
-    """Refuses names that cannot be columns, and what cannot be called."""
+def _check_probes(given: Iterable[str], study: Study) -> None:
+    """Refuses names of probes that cannot be those of columns."""
     names = [name_of(text) for text in study.probes]
-    for text, probe in given.items():
+    for text in given:
         name = parse(text).name
         if name in (*BUILT_IN, *names):
             raise ValueError(f"probe {name!r} is there already: rename it")
@@ -178,10 +214,6 @@ def _check_probes(given: Mapping[str, Any], study: Study) -> None:
             raise ValueError(
                 f"probe {name!r} begins as nnlab's own columns do: rename it, such as "
                 f"{f'own_{name}'!r}"
-            )
-        if not callable(probe):
-            raise ValueError(
-                f"probe {name!r} is {probe!r}, not a function of a network and a batch"
             )
         names.append(name)
 

@@ -135,8 +135,8 @@ class Network:
         self, of: Callable[[Batch], Any], batch: Batch, size: int | None = None
     ) -> Any:
         """Returns the mean of a function over parts of a batch, one after another."""
-        size = min(size or self.recipe.probe_batch, len(batch.labels))
-        count = len(batch.labels) // size
+        size = min(size or self.recipe.probe_batch, len(batch.inputs))
+        count = len(batch.inputs) // size
         parts = jax.tree.map(
             lambda leaf: leaf[: count * size].reshape(count, size, *leaf.shape[1:]),
             batch,
@@ -235,7 +235,7 @@ def noise_scale(network: Network, batch: Batch) -> dict[str, jax.Array]:
     gradients of small batches and of all of them together (McCandlish et al. 2018,
     arXiv 1812.06162, appendix A.1).
     """
-    total = len(batch.labels)
+    total = len(batch.inputs)
     size = max(1, min(network.recipe.probe_batch, total // SMALL_BATCHES))
     used = total // size * size
     if used == size:
