@@ -6,6 +6,7 @@ import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from nnlab.data.targets import AUTO, TASKS
 from nnlab.models import layers as layer_stack
 from nnlab.models.resnet_layers import STEMS
 from nnlab.study.fields import (
@@ -34,7 +35,6 @@ SCHEDULES = (
 """The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
 WATCHED = ("validation_loss", "validation_accuracy")
-AUTO = "auto"
 MODULE = "module.name"
 """The path that says which of several modules of one's own a trial trains."""
 POOLS = ("max", "max_abs")
@@ -424,10 +424,13 @@ class Csv(Checked):
       missing: rows that lack a value: "refuse" is an error, "drop" leaves them out,
         "mean" fills in the column's mean over the training examples.
       ignore: names of columns that are left out.
+      task: "classification" makes a class of each label, "regression" takes labels for
+        numbers; "auto" is regression where many different numbers are labels.
     """
 
     missing: str = field("refuse", choices=("refuse", "drop", "mean"), later=True)
     ignore: tuple[str, ...] = field((), later=True)
+    task: str = field(AUTO, choices=TASKS, later=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

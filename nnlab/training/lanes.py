@@ -150,7 +150,7 @@ class Batches(NamedTuple):
     """A split cut into equal batches, the last one padded and masked."""
 
     inputs: np.ndarray  # as stored, (batches, B, values of an example)
-    labels: np.ndarray  # int32 (batches, B)
+    labels: np.ndarray  # int32 (batches, B), or float32 (batches, B, C)
     mask: np.ndarray  # bool (batches, B), False for padding
 
     @classmethod
@@ -167,7 +167,9 @@ class Batches(NamedTuple):
         mask = np.arange(count * size) < len(labels)
         return cls(
             np.pad(inputs, ((0, padding), (0, 0))).reshape(count, size, -1),
-            np.pad(labels, (0, padding)).reshape(count, size),
+            np.pad(labels, ((0, padding), *((0, 0),) * (labels.ndim - 1))).reshape(
+                count, size, *labels.shape[1:]
+            ),
             mask.reshape(count, size),
         )
 
@@ -176,7 +178,7 @@ class Picks(NamedTuple):
     """Batches of examples that each seed picks from a pool."""
 
     inputs: Any  # of the pool, as stored, (N, values of an example)
-    labels: Any  # of the pool, int32 (N,)
+    labels: Any  # of the pool, int32 (N,), or float32 (N, C)
     rows: np.ndarray  # of the pool, int32 (S, batches, B)
     mask: np.ndarray  # bool (batches, B), False for padding
 

@@ -101,6 +101,11 @@ def prepare(
         except ValueError as error:
             raise ValueError(f"trial {some.trials[0].label!r}: {error}") from None
         found.append(program)
+    if len({program.dataset.score for program in found}) > 1:
+        raise ValueError(
+            "some trials learn classes and some learn numbers, which do not compare: "
+            "make a study of each (csv.task says what a table's labels are)"
+        )
     return found
 
 
@@ -281,13 +286,18 @@ def _recipe(
         full_batch=h.full_batch,
         relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
-        example_losses=study.example_losses,
+        # A regression has no right answers: its losses stand for them in tests.
+        example_losses=study.example_losses or dataset.is_regression,
         own_metrics=dict(handed.own_metrics),
         every_norm="gradients" in study.figures,
         patience=h.early_stopping.patience,
-        watched=h.early_stopping.metric.removeprefix("validation_"),
+        watched="loss"
+        if dataset.is_regression
+        else h.early_stopping.metric.removeprefix("validation_"),
         averages="average_decay" in traced,
-        loss=_loss(h, handed),
+        loss=_loss(h, dataset, handed),
+        target_mean=dataset.target_mean,
+        target_unit=dataset.target_unit,
         probes={
             **{name: getattr(probes, name) for name in map(name_of, study.probes)},
             **{name_of(text): probe for text, probe in handed.probes.items()},
@@ -312,8 +322,13 @@ def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Sche
     return lambda step, _: mine(jnp.asarray(step, jnp.float32) / num_steps)
 
 
-def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
+def _loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> losses.Loss:
     """Returns a trial's loss, or the one that is handed in."""
+    if dataset.is_regression and h.loss.label_smoothing:
+        raise ValueError(
+            f"loss.label_smoothing={h.loss.label_smoothing:g} needs classes, and the "
+            f"targets of {dataset.name} are numbers: leave it out"
+        )
     mine = handed.functions.get("loss")
     asked = {"name": AUTO, "label_smoothing": 0.0}
     for name, default in asked.items():
@@ -322,7 +337,7 @@ def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
                 f"loss.{name}={value!r} does not go with a loss of your own: leave "
                 "out one of them"
             )
-    return mine or losses.find(h.loss.name)
+    return mine or losses.find(h.loss.name, dataset.is_regression)
 
 
 def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
@@ -603,13 +618,14 @@ def _check_logits(recipe: member.Recipe, state: Any, dataset: Dataset) -> None:
     if shape != (wanted := (2, dataset.num_classes)):
         raise ValueError(
             f"the model returns shape {shape} for 2 examples of shape "
-            f"{dataset.input_shape}; the data set's classes need {wanted}"
+            f"{dataset.input_shape}; the data set's "
+            f"{'targets' if dataset.is_regression else 'classes'} need {wanted}"
             f"{_remedy(shape, dataset)}"
         )
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise ValueError(f"the model returns {logits.dtype}; logits are floats")
     for name, metric in recipe.own_metrics.items():
-        own.check_metric(name, metric, dataset.num_classes)
+        own.check_metric(name, metric, dataset)
 
 
 def _remedy(shape: Any, dataset: Dataset) -> str:

@@ -18,7 +18,7 @@ from nnlab.models import layers
 from nnlab.study import TRAIN_EVALUATION_SIZE, Hyperparameters, Trial
 from nnlab.study.members import Members
 from nnlab.training import member as train
-from nnlab.training import trees
+from nnlab.training import metrics, trees
 from nnlab.training.lanes import Lanes
 from nnlab.training.plan import Demand, Plan
 
@@ -312,8 +312,10 @@ class NetworkProgram(Program):
         recipe, size = self.recipe, self.batch_size
         state, traced, key = train.shapes(recipe, self.members.traced())
         of = jax.ShapeDtypeStruct
-        inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
-        labels, flags = (of((size,), kind) for kind in (np.int32, np.bool_))
+        train_set = self.fed.train
+        inputs = of((size, math.prod(recipe.input_shape)), train_set.inputs.dtype)
+        labels = of((size, *train_set.labels.shape[1:]), train_set.labels.dtype)
+        flags = of((size,), np.bool_)
 
         def step(*member: Any) -> train.TrainState:
             return train.train_step(recipe, *member, sample=always, check=always)
@@ -411,6 +413,16 @@ class NetworkProgram(Program):
     def scored(self) -> dict[str, Split | Picked]:
         """Returns the splits that only the final members are evaluated on, by name."""
         return {} if self.test_sets.along_curve else self._further()
+
+    def variance(self, split: str) -> np.ndarray:
+        """Returns the variance of a regression's targets, see `metrics.variance`.
+
+        It is (), or (S,) of examples that each seed picks.
+        """
+        some = {**self.evaluated(), **self.scored()}[split]
+        if isinstance(some, Picked):
+            return metrics.variance(some.pool.labels[some.rows])
+        return metrics.variance(some.labels)
 
     def _further(self) -> dict[str, Any]:
         """Returns the further test sets: of each seed's own examples, if it has any."""
