@@ -445,11 +445,9 @@ class Hyperparameters(Checked):
         0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
     )
     input_noise: float = field(
-        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,)
     )
-    blur: float = field(
-        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
-    )
+    blur: float = field(0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,))
     model: Model = Model()
     module: Module = Module()
     optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))

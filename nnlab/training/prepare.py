@@ -183,7 +183,8 @@ def _recipe(
     """Returns the static part of a program's members, and the layer table."""
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
-    _check_disturbances(h, dataset)
+    for trial in program.trials:
+        _check_disturbances(trial.hyperparameters, dataset)
     module: nn.Module | own.Called | None = own.called(handed.module)
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
@@ -228,7 +229,13 @@ def _recipe(
 
 
 def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
-    """Refuses shifts, blur and noise that do not go with the data."""
+    """Refuses shifts, blur and noise that do not go with the data, or with probing."""
+    for name in ("augment_pixels", "blur", "input_noise"):
+        if (amount := getattr(h, name)) and h.transfer.mode == "probing":
+            raise ValueError(
+                f"{name}={amount:g} does not go with transfer.mode='probing', which "
+                "computes features once; set it to 0"
+            )
     for name in ("augment_pixels", "blur"):
         if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
             raise ValueError(
@@ -377,11 +384,6 @@ def _probe(
 ) -> tuple[Dataset, Split | None, member.Recipe, tuple[layers.LayerRow, ...]]:
     """Returns data and pool (still 0), recipe and layer table of a last layer."""
     whole = source.whole
-    if whole.augment_pixels:
-        raise ValueError(
-            f"augment_pixels={whole.augment_pixels} does not go with transfer.mode="
-            "'probing', which computes features once; set it to 0"
-        )
     backbone = backbone_of(whole.module)
     sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
     features, _ = jax.eval_shape(
