@@ -19,7 +19,13 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
-from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Study
+from nnlab.study import (
+    TRAIN_EVALUATION_SIZE,
+    WEIGHTS,
+    Hyperparameters,
+    Optimizer,
+    Study,
+)
 from nnlab.study.members import Members, alike, by_program
 from nnlab.training import member, optimizers, own, schedules
 from nnlab.training.backbone import (
@@ -103,7 +109,7 @@ def _networks(
 ) -> NetworkProgram:
     h, dataset, members = program.hyperparameters, program.dataset, program.members
     training = _source_training(h, study, handed)
-    boundaries, steps_per_epoch = _boundaries(h, dataset)
+    boundaries, steps_per_epoch = _boundaries(h, dataset.train.size)
     recipe, rows = _recipe(program, study, handed, boundaries[-1])
     shapes, *_ = member.shapes(recipe, members.traced())
     _check_logits(recipe, shapes, dataset)
@@ -114,6 +120,11 @@ def _networks(
     if source and source.frozen:
         fed, pool, recipe, rows = _probe(source, dataset, pool)
         shapes, *_ = member.shapes(recipe, members.traced())
+    largest = (0, 0)
+    if not (drawing or h.full_batch or (source and source.frozen)):
+        whole = handed.data(h, study)[0].train
+        largest = _largest(h, study, whole.size)
+        pool = whole if any(largest) else None
     demand = Demand(
         members=members,
         rows=rows,
@@ -145,15 +156,29 @@ def _networks(
         plans=tuple(demand.plans(jax.devices(), lane_width)),
         steps_per_epoch=steps_per_epoch,
         boundaries=boundaries,
+        largest=largest,
     )
 
 
-def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], int]:
+def _largest(h: Hyperparameters, study: Study, size: int) -> tuple[int, int]:
+    """Returns `NetworkProgram.largest`, of a data set of so many training examples."""
+    every = (
+        t.hyperparameters for t in study.trials() if t.hyperparameters.data == h.data
+    )
+    sizes = {one.train_size or size for one in every}
+    if len(sizes) == 1:
+        return 0, 0
+    most = min(max(sizes), size)
+    steps, _ = _boundaries(h, most)
+    return min(most, TRAIN_EVALUATION_SIZE), int(np.diff(steps).max())
+
+
+def _boundaries(h: Hyperparameters, size: int) -> tuple[tuple[int, ...], int]:
     """Returns the steps of the evaluations, and the number of updates in an epoch.
 
-    The first evaluation is at 0, the last at the end of training.
+    The first evaluation is at 0, the last at the end of training; `size` is that of the
+    training set.
     """
-    size = len(dataset.train.labels)
     steps_per_epoch = size // h.batch_of(size)
     if not steps_per_epoch:
         raise ValueError(
