@@ -117,6 +117,14 @@ class Dataset:
         return len(self.class_names)
 
     @property
+    def score(self) -> str:
+        """What networks are compared by: "accuracy", or "r2" where labels are numbers.
+
+        r2 is the share of the labels' variance that is explained.
+        """
+        return "r2" if self.train.labels.dtype.kind == "f" else "accuracy"
+
+    @property
     def is_table(self) -> bool:
         """Whether an example is a row of named columns, each with its own unit."""
         return bool(self.feature_names)

@@ -159,6 +159,8 @@ def _check_epochs(old: Hyperparameters, new: Hyperparameters, study: Study) -> N
         why = UNDER_HALVING
     elif after < before:
         why = "may only grow"
+    elif "schedule" in study.own.functions:
+        why = "may not change: the schedule of your own depends on the end"
     elif new.schedule.name != "constant":
         why = (
             "may only grow under a constant learning rate: schedule.name="
@@ -244,7 +246,8 @@ def identity(
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
     static = {p: v for p, v in flats[0].items() if not is_traced(p, v)}
-    if static["schedule.name"] == "constant" and not study.halving.factor:
+    ends = study.halving.factor or "schedule" in study.own.functions
+    if static["schedule.name"] == "constant" and not ends:
         del static["num_epochs"]  # may grow
     del static["dataset"]  # a path, which may change
     data = config["datasets"][trials[0].hyperparameters.data]
@@ -265,7 +268,9 @@ def identity(
         "the digest of its data": data["digest"][:12],
         "the digest of its backbone's source": record.get("source", "")[:12],
         "own": {
-            k: v for k, v in dataclasses.asdict(study.own).items() if k != "datasets"
+            name: value
+            for name, value in dataclasses.asdict(study.own).items()
+            if name != "datasets" and (value or name != "functions")  # added later
         },
     }
     return dict(json.loads(json.dumps(found)))
@@ -303,6 +308,10 @@ def check_own(old: Own, new: Own) -> list[str]:
         raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
     for name, code in old.metrics.items():
         doubts += _doubts(f"metric {name!r}", code, new.metrics[name])
+    if {*old.functions} != {*new.functions}:
+        raise _another("functions", [*old.functions], [*new.functions], OWN)
+    for what, code in old.functions.items():
+        doubts += _doubts(what, code, new.functions[what])
     return doubts
 
 

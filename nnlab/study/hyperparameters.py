@@ -232,6 +232,29 @@ class Model(Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Loss(Checked):
+    """What training minimises, as the mean over the examples of a batch.
+
+    Attributes:
+      name: "softmax_cross_entropy", "squared_error" (half the sum over the outputs, of
+        one-hot targets or of numbers) or "hinge" (1 + best other - right class, or 0);
+        "auto" is the squared error of numbers, else the cross-entropy.
+      label_smoothing: traced share of each training label that is divided among all
+        classes, in [0, 1). Losses that are evaluated are without it.
+    """
+
+    name: str = field(AUTO, later=True)
+    label_smoothing: float = field(
+        0.0,
+        minimum=0.0,
+        below=1.0,
+        traced=SET,
+        later=True,
+        needs=(one_of("loss.name", AUTO, "softmax_cross_entropy", "squared_error"),),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer(Checked):
     """The update rule.
 
@@ -419,6 +442,7 @@ class Hyperparameters(Checked):
         images are blurred.
       model: the network.
       module: attributes of a module of one's own, in the place of `model`.
+      loss: what training minimises.
       optimizer: the update rule.
       schedule: the learning rate over training.
       transfer: where the network's backbone gets its first weights.
@@ -450,6 +474,7 @@ class Hyperparameters(Checked):
     blur: float = field(0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,))
     model: Model = Model()
     module: Module = Module()
+    loss: Loss = field(Loss(), needs=(_NETWORK,))
     optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
     schedule: Schedule = field(Schedule(), needs=(_NETWORK,))
     transfer: Transfer = field(Transfer(), needs=(_NETWORK,))

@@ -207,11 +207,13 @@ class Own(Checked):
     Attributes:
       module: the module in place of `Hyperparameters.model`; None for none.
       metrics: ``{name: digest of its code}``, as of a module's.
+      functions: likewise of the functions that train, such as "loss".
       datasets: ``{name in the study: digest}`` of data sets from arrays.
     """
 
     module: OwnModule | None = None
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    functions: dict[str, Any] = dataclasses.field(default_factory=dict)
     datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -637,6 +639,8 @@ class Study(Checked):
             base["early_stopping"]["metric"] = AUTO
         if self.own == Own():
             del values["own"]
+        elif not self.own.functions:  # as in the records of older runs
+            del values["own"]["functions"]
         return {**values, **base}
 
     @classmethod

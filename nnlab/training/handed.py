@@ -4,7 +4,7 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -25,6 +25,13 @@ TAKEN = ("loss", "accuracy", "active_share")
 LARGE = 30.0
 """Absolute input above which a warning suggests scaling."""
 
+FUNCTIONS: Mapping[str, tuple[str, Callable[[Any, Dataset], str]]] = {
+    "loss": ("outputs, targets", own.check_loss),
+    "schedule": ("fraction_done", own.check_schedule),
+}
+"""What a function from Python may do: its arguments, and what checks it on a data set
+and returns the digest of its code."""
+
 Data = tuple[Dataset, FurtherSets, Drawing | None]
 """A data set, its further test sets, and how seeds draw from it, if they do.
 
@@ -41,18 +48,28 @@ _log = logging.getLogger(__name__)
 class Handed:
     """What a caller passes to a run beside the study, as to `nnlab.run`.
 
-    `loaded` are data sets loaded before; newly loaded ones are added.
+    `functions` take the place of nnlab's own, by what they do: `FUNCTIONS`. `loaded`
+    are data sets loaded before; newly loaded ones are added.
     """
 
     data_dir: str | os.PathLike[str] | None = None
     dataset: Dataset | None = None
     module: nn.Module | None = None
     own_metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
+    functions: Mapping[str, Callable[..., Any]] = dataclasses.field(
+        default_factory=dict
+    )
     loaded: Loaded = dataclasses.field(default_factory=dict)
 
     def check(self, study: Study) -> None:
         """Refuses invalid metrics, and the absence of what the study was run with."""
         _check_metrics(self.own_metrics)
+        for what, function in self.functions.items():
+            if not callable(function):
+                raise ValueError(
+                    f"{what}={function!r} is no function: hand in "
+                    f"{what}=lambda {FUNCTIONS[what][0]}: ..."
+                )
         lacking = {}
         if study.own.module and self.module is None:
             lacking["module"] = f"module of its own, {study.own.module.name!r}"
@@ -60,6 +77,11 @@ class Handed:
         if names:
             listed = ", ".join(map(repr, names))
             lacking["own_metrics"] = f"metric of its own, {listed}"
+        lacking |= {
+            what: f"{what} of its own"
+            for what in study.own.functions
+            if what not in self.functions
+        }
         needed = [name for name in study.datasets() if name in study.own.datasets]
         if needed and self.dataset is None:
             listed = ", ".join(map(repr, needed))
@@ -79,12 +101,18 @@ class Handed:
         """
         self.check(study)
         mine = own.called(self.module)
-        if not (self.dataset or mine or self.own_metrics):
+        if not (self.dataset or mine or self.own_metrics or self.functions):
             return Own()
         some, *_ = self.data(study.trials()[0].hyperparameters, study)
         found = own.record(mine, self.own_metrics, some.input_shape, some.num_classes)
         names = study.datasets() if self.dataset else ()
-        return dataclasses.replace(found, datasets=dict.fromkeys(names, some.digest))
+        functions = {
+            what: FUNCTIONS[what][1](function, some)
+            for what, function in self.functions.items()
+        }
+        return dataclasses.replace(
+            found, functions=functions, datasets=dict.fromkeys(names, some.digest)
+        )
 
     def data(self, h: Hyperparameters, study: Study) -> Data:
         """Loads a trial's data, once for each name."""

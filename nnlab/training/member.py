@@ -19,11 +19,15 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import disturbances, metrics, own
+from nnlab.training import disturbances, losses, metrics, own
 from nnlab.training.disturbances import Drawn
 
 Traced = Mapping[str, jax.Array]
 """The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
+
+
+Schedule = Callable[[jax.Array, Traced], jax.Array]
+"""From the step, int32 (), and the traced hyperparameters to a factor on the rate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +40,7 @@ class Recipe:
       runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
       optimizer: makes an optax transformation from the keywords learning_rate,
         momentum and weight_decay (traced scalars).
-      schedule: factor on the learning rate, from the step (int32 scalar) and the
-        traced hyperparameters.
+      schedule: factor on the learning rate.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
@@ -51,12 +54,13 @@ class Recipe:
       patience: evaluations without a better `watched` metric, "loss" or "accuracy" on
         the validation set, after which a member stops early; 0 for never.
       averages: whether a moving average of the weights is kept and evaluated.
+      loss: of each example, see `losses`; also evaluated, then without smoothing.
     """
 
     module: nn.Module | own.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
-    schedule: Callable[[jax.Array, Traced], jax.Array]
+    schedule: Schedule
     input_shape: tuple[int, ...]
     input_scale: float | np.ndarray
     runs: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
@@ -73,6 +77,7 @@ class Recipe:
     patience: int = 0
     watched: str = "loss"
     averages: bool = False
+    loss: losses.Loss = losses.softmax_cross_entropy
 
 
 @flax.struct.dataclass
@@ -305,7 +310,10 @@ def batch_loss(
         rngs={"dropout": key},
         mutable=["batch_stats"],
     )
-    loss = jnp.mean(metrics.cross_entropy(logits, labels))
+    if "label_smoothing" in traced:
+        share = traced["label_smoothing"]
+        labels = losses.smoothed(labels, logits.shape[1], share)
+    loss = jnp.mean(recipe.loss(logits, labels))
     return loss, updated.get("batch_stats", {})
 
 
@@ -362,11 +370,11 @@ def judge(
     else:
         logits, of_example = recipe.module.apply(variables, x, train=False), {}
     of_example |= {name: of(logits, labels) for name, of in recipe.own_metrics.items()}
-    judged = metrics.judged(logits, labels)
+    judged = metrics.judged(recipe.loss, logits, labels)
     if state.average is not None:
         variables["params"] = state.average
         logits = recipe.module.apply(variables, x, train=False)
-        averaged = metrics.judged(logits, labels)
+        averaged = metrics.judged(recipe.loss, logits, labels)
         of_example |= {f"averaged_{name}": each for name, each in averaged.items()}
     return judged | of_example
 

@@ -24,10 +24,12 @@ from nnlab.study import (
     WEIGHTS,
     Hyperparameters,
     Optimizer,
+    Schedule,
     Study,
 )
+from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, alike, by_program
-from nnlab.training import member, optimizers, own, schedules
+from nnlab.training import losses, member, optimizers, own, schedules
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -232,9 +234,7 @@ def _recipe(
             uses_momentum=bool(traced["momentum"].any()),
             uses_weight_decay=bool(traced["weight_decay"].any()),
         ),
-        schedule=functools.partial(
-            schedules.factor, h.schedule.name, total_steps=num_steps
-        ),
+        schedule=_schedule(h, handed, num_steps),
         input_shape=dataset.input_shape,
         input_scale=scale,
         input_shift=shift,
@@ -248,9 +248,37 @@ def _recipe(
         patience=h.early_stopping.patience,
         watched=h.early_stopping.metric.removeprefix("validation_"),
         averages="average_decay" in traced,
+        loss=_loss(h, handed),
     )
     schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
     return recipe, rows
+
+
+def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Schedule:
+    """Returns a trial's schedule, or the one that is handed in."""
+    mine = handed.functions.get("schedule")
+    if mine is None:
+        name = h.schedule.name
+        return functools.partial(schedules.factor, name, total_steps=num_steps)
+    if h.schedule != Schedule():
+        raise ValueError(
+            f"schedule.name={h.schedule.name!r} does not go with a schedule of your "
+            "own: leave out one of them"
+        )
+    return lambda step, _: mine(jnp.asarray(step, jnp.float32) / num_steps)
+
+
+def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
+    """Returns a trial's loss, or the one that is handed in."""
+    mine = handed.functions.get("loss")
+    asked = {"name": AUTO, "label_smoothing": 0.0}
+    for name, default in asked.items():
+        if mine and (value := getattr(h.loss, name)) != default:
+            raise ValueError(
+                f"loss.{name}={value!r} does not go with a loss of your own: leave "
+                "out one of them"
+            )
+    return mine or losses.find(h.loss.name)
 
 
 def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:

@@ -21,6 +21,8 @@ _VAGUE = ("all", "auto", "none")
 def words(name: str) -> str:
     """Returns a column's name or a hyperparameter's path in words: "learning rate"."""
     parent, _, leaf = name.rpartition(".")
+    if leaf == "r2" or leaf.endswith("_r2"):
+        return f"{leaf.removesuffix('r2').replace('_', ' ')}R²"
     if name == "batch_loss_std":
         return "spread of batch losses"
     if share := re.fullmatch(r"(\w+)_active_share", name):
