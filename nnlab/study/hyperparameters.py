@@ -424,18 +424,17 @@ class Hyperparameters(Checked):
 
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
-        "parquet:PATH", "hf:NAME", "folder:PATH" or "real_or_generated:NAME"; see
-        `nnlab.data.load`.
+        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME" or one of
+        `nnlab.data.generated`, such as "modular_addition:97"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
         values. Tables always are.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
-      label_noise: traced share of the training labels that are random: drawn once for
-        each seed, uniformly over all classes. At 1 all are; validation and test labels
-        stay. What is in training is `train_loss`, the true labels are in
-        `train_clean_loss`.
+      label_noise: traced share of the training labels that are random, drawn once for
+        each seed, uniformly over all classes; 1 for random labels. `train_loss` is by
+        these labels, `train_clean_loss` by the true ones.
       input_noise: traced standard deviation of Gaussian noise on what the network sees
         of a training example, drawn anew for each batch.
       blur: traced standard deviation, in pixels, of the Gaussian by which training
