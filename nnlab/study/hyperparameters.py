@@ -439,8 +439,8 @@ class Hyperparameters(Checked):
 
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
-        "parquet:PATH", "hf:NAME", "folder:PATH" or "real_or_generated:NAME"; see
-        `nnlab.data.load`.
+        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME" or one of
+        `nnlab.data.generated`, such as "modular_addition:97"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
@@ -449,10 +449,9 @@ class Hyperparameters(Checked):
         standardized.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
-      label_noise: traced share of the training labels that are random: drawn once for
-        each seed, uniformly over all classes. At 1 all are; validation and test labels
-        stay. What is in training is `train_loss`, the true labels are in
-        `train_clean_loss`.
+      label_noise: traced share of the training labels that are random, drawn once for
+        each seed, uniformly over all classes; 1 for random labels. `train_loss` is by
+        these labels, `train_clean_loss` by the true ones.
       input_noise: traced standard deviation of Gaussian noise on what the network sees
         of a training example, drawn anew for each batch.
       blur: traced standard deviation, in pixels, of the Gaussian by which training
@@ -494,11 +493,9 @@ class Hyperparameters(Checked):
         0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
     )
     input_noise: float = field(
-        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,)
     )
-    blur: float = field(
-        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
-    )
+    blur: float = field(0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,))
     model: Model = Model()
     module: Module = Module()
     loss: Loss = field(Loss(), needs=(_NETWORK,))

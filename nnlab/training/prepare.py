@@ -21,6 +21,7 @@ from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.study import (
     OWN_PROBE,
+    TRAIN_EVALUATION_SIZE,
     WEIGHTS,
     Hyperparameters,
     Optimizer,
@@ -134,7 +135,7 @@ def _networks(
 ) -> NetworkProgram:
     h, dataset, members = program.hyperparameters, program.dataset, program.members
     training = _source_training(h, study, handed)
-    boundaries, steps_per_epoch = _boundaries(h, dataset)
+    boundaries, steps_per_epoch = _boundaries(h, dataset.train.size)
     recipe, rows = _recipe(program, study, handed, boundaries[-1])
     shapes, *_ = member.shapes(recipe, members.traced())
     _check_logits(recipe, shapes, dataset)
@@ -145,6 +146,11 @@ def _networks(
     if source and source.frozen:
         fed, pool, recipe, rows = _probe(source, dataset, pool)
         shapes, *_ = member.shapes(recipe, members.traced())
+    largest = (0, 0)
+    if not (drawing or h.full_batch or (source and source.frozen)):
+        whole = handed.data(h, study)[0].train
+        largest = _largest(h, study, whole.size)
+        pool = whole if any(largest) else None
     demand = Demand(
         members=members,
         rows=rows,
@@ -179,6 +185,7 @@ def _networks(
         boundaries=boundaries,
         probed=_probed(recipe, members, study, handed, boundaries, fed, probe_size),
         probe_size=probe_size,
+        largest=largest,
     )
 
 
@@ -215,12 +222,25 @@ def _probed(
     return found
 
 
-def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], int]:
+def _largest(h: Hyperparameters, study: Study, size: int) -> tuple[int, int]:
+    """Returns `NetworkProgram.largest`, of a data set of so many training examples."""
+    every = (
+        t.hyperparameters for t in study.trials() if t.hyperparameters.data == h.data
+    )
+    sizes = {one.train_size or size for one in every}
+    if len(sizes) == 1:
+        return 0, 0
+    most = min(max(sizes), size)
+    steps, _ = _boundaries(h, most)
+    return min(most, TRAIN_EVALUATION_SIZE), int(np.diff(steps).max())
+
+
+def _boundaries(h: Hyperparameters, size: int) -> tuple[tuple[int, ...], int]:
     """Returns the steps of the evaluations, and the number of updates in an epoch.
 
-    The first evaluation is at 0, the last at the end of training.
+    The first evaluation is at 0, the last at the end of training; `size` is that of the
+    training set.
     """
-    size = len(dataset.train.labels)
     steps_per_epoch = size // h.batch_of(size)
     if not steps_per_epoch:
         raise ValueError(
@@ -250,7 +270,8 @@ def _recipe(
     """Returns the static part of a program's members, and the layer table."""
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
-    _check_disturbances(h, dataset)
+    for trial in program.trials:
+        _check_disturbances(trial.hyperparameters, dataset)
     named = modules.by_name(handed.module)
     module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
@@ -341,7 +362,13 @@ def _loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> losses.Loss:
 
 
 def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
-    """Refuses shifts, blur and noise that do not go with the data."""
+    """Refuses shifts, blur and noise that do not go with the data, or with probing."""
+    for name in ("augment_pixels", "blur", "input_noise"):
+        if (amount := getattr(h, name)) and h.transfer.mode == "probing":
+            raise ValueError(
+                f"{name}={amount:g} does not go with transfer.mode='probing', which "
+                "computes features once; set it to 0"
+            )
     for name in ("augment_pixels", "blur"):
         if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
             raise ValueError(
@@ -490,11 +517,6 @@ def _probe(
 ) -> tuple[Dataset, Split | None, member.Recipe, tuple[layers.LayerRow, ...]]:
     """Returns data and pool (still 0), recipe and layer table of a last layer."""
     whole = source.whole
-    if whole.augment_pixels:
-        raise ValueError(
-            f"augment_pixels={whole.augment_pixels} does not go with transfer.mode="
-            "'probing', which computes features once; set it to 0"
-        )
     backbone = backbone_of(whole.module)
     sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
     features, _ = jax.eval_shape(

@@ -218,11 +218,15 @@ class NetworkProgram(Program):
     Attributes:
       fed: the members' inputs: the data, or a frozen backbone's features, which are 0
         until `with_features`.
-      pool: likewise what each seed draws its own examples from; None without `drawing`.
+      pool: likewise what training picks its examples from, if not from `fed`: what each
+        seed draws from, or all that any trial of the study trains on.
       rows: the layer table; empty for a user's own module.
       plans: lane plans to choose from, the likely fastest one first.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
+      largest: the training examples that are evaluated, and the steps between two
+        evaluations, of the study's trials that train on most examples; 0 where all
+        train on as many. Programs that differ in nothing else share functions.
       features: maps stored inputs to the members' inputs; None if they are the same.
       probed: the probes by name.
       probe_size: training examples that they see.
@@ -239,6 +243,7 @@ class NetworkProgram(Program):
     pool: Split | None = None
     probed: Mapping[str, Probed] = dataclasses.field(default_factory=dict)
     probe_size: int = 0
+    largest: tuple[int, int] = (0, 0)
 
     @property
     def batch_size(self) -> int:
