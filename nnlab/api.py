@@ -56,10 +56,12 @@ from nnlab.watch import notebook, terminal
 from nnlab.words import errors, numbers, spelling
 
 if TYPE_CHECKING:
+    import jax
     import pandas as pd
 
     from nnlab.runs.progress import Progress
     from nnlab.runs.saved_network import Network
+    from nnlab.training.losses import Loss
     from nnlab.training.metrics import Metric
 
 FIELDS = (*Study().fields(), "module", "own")
@@ -203,6 +205,8 @@ def run(
     dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
     module: Any = None,
     own_metrics: "Mapping[str, Metric]" = types.MappingProxyType({}),
+    loss: "Loss | None" = None,
+    schedule: "Callable[[jax.Array], jax.Array] | None" = None,
     data_dir: str | os.PathLike[str] | None = None,
     lane_width: int = 0,
     resume: bool = False,
@@ -226,6 +230,10 @@ def run(
         by name, trains each. A sweep over "module.width" sets its attribute width.
       own_metrics: further metrics, ``{name: function}``. A function takes logits (B, C)
         and labels (B,), and returns a value per example (B,). Columns: test_<name>, ...
+      loss: a function in place of the study's loss. It takes outputs (B, C) and labels
+        (B,), or targets (B, K) of a regression, and returns a value per example (B,).
+      schedule: a function in place of the study's schedule, from the share of training
+        that is done, float32 (), to a factor on the learning rate.
       data_dir: where image data lie; NNLAB_DATA_DIR if None, else they are downloaded.
       lane_width: networks that run at once; 0 lets the plan choose.
       resume: whether to continue the run in the workdir, or to train what was added to
@@ -242,6 +250,7 @@ def run(
       KeyboardInterrupt: after the results so far have been written.
     """
     own = _dataset(dataset)
+    functions = {"loss": loss, "schedule": schedule}
     if own is not None:
         fields["dataset"] = own.name
     elif dataset is not None:
@@ -276,6 +285,7 @@ def run(
             dataset=own,
             module=module,
             own_metrics=own_metrics,
+            functions={name: of for name, of in functions.items() if of is not None},
             lane_width=lane_width,
             resume_anyway=resume_anyway,
         )

@@ -176,6 +176,14 @@ class Results:
         return tuple(c for c in self.curves.column_names if c not in keys)
 
     @functools.cached_property
+    def score(self) -> str:
+        """What trials are compared by: "accuracy", or "r2" where numbers are learnt.
+
+        r2 is the share of the targets' variance that is explained, at most 1.
+        """
+        return "r2" if "validation_r2" in self.metrics else "accuracy"
+
+    @functools.cached_property
     def _curves(self) -> "_ByTrial":
         return _ByTrial(self.curves)
 

@@ -331,7 +331,7 @@ class _Training:
             "known": record.snapshot(),
             **run.origin(run.recorder.identity(program.index)),
         }
-        run.checkpoints.save(program.part, items, about, record.best_accuracy())
+        run.checkpoints.save(program.part, items, about, record.best_score())
 
 
 def _paced(steps: float) -> int:

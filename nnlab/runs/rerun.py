@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -58,11 +58,13 @@ def rerun(
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
     own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
+    functions: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
 ) -> Rerun:
     """Trains one network of a run again and compares; writes nothing.
 
     Its lanes have the shape of the record's, filled with copies of it. `data_dir`,
-    `dataset`, `module` and `own_metrics` are as for `nnlab.run`.
+    `dataset`, `module` and `own_metrics` are as for `nnlab.run`, and `functions` its
+    other functions by name, ``{"loss": loss}``.
 
     Raises:
       ValueError: no such network, or other data.
@@ -76,7 +78,11 @@ def rerun(
         if (trial, seed) in members.pairs()
     ]
     handed = Handed(
-        data_dir=data_dir, dataset=dataset, module=module, own_metrics=own_metrics
+        data_dir=data_dir,
+        dataset=dataset,
+        module=module,
+        own_metrics=own_metrics,
+        functions=functions,
     )
     doubts = check_own(study.own, handed.own(study))
     programs = prepare(study, members=groups, **vars(handed))

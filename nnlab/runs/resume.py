@@ -162,6 +162,8 @@ def _check_epochs(old: Hyperparameters, new: Hyperparameters, study: Study) -> N
         why = UNDER_HALVING
     elif after < before:
         why = "may only grow"
+    elif "schedule" in study.own.functions:
+        why = "may not change: the schedule of your own depends on the end"
     elif new.schedule.name != "constant":
         why = (
             "may only grow under a constant learning rate: schedule.name="
@@ -247,7 +249,8 @@ def identity(
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
     static = {p: v for p, v in flats[0].items() if not is_traced(p, v)}
-    if static["schedule.name"] == "constant" and not study.halving.factor:
+    ends = study.halving.factor or "schedule" in study.own.functions
+    if static["schedule.name"] == "constant" and not ends:
         del static["num_epochs"]  # may grow
     del static["dataset"]  # a path, which may change
     data = config["datasets"][trials[0].hyperparameters.data]
@@ -310,6 +313,10 @@ def check_own(old: Own, new: Own) -> list[str]:
         raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
     for name, code in old.metrics.items():
         doubts += _doubts(f"metric {name!r}", code, new.metrics[name])
+    if {*old.functions} != {*new.functions}:
+        raise _another("functions", [*old.functions], [*new.functions], OWN)
+    for what, code in old.functions.items():
+        doubts += _doubts(what, code, new.functions[what])
     return doubts
 
 

@@ -43,6 +43,7 @@ from nnlab.study.hyperparameters import (
     check_path,
     differing,
     every_path,
+    is_argument,
     is_path,
     is_traced,
     needs_of,

@@ -3,7 +3,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nnlab.models import layers as layer_stack
@@ -27,7 +27,11 @@ WEIGHTS = ".safetensors"
 """The ending of a file of weights."""
 TRANSFERS = ("scratch", "probing", "tuning")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
-SCHEDULES = ("constant", "linear", "cosine", "step")
+SCHEDULES = (
+    *("constant", "linear", "cosine", "polynomial", "exponential", "step"),
+    *("warmup_stable_decay", "one_cycle"),
+)
+"""The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
 WATCHED = ("validation_loss", "validation_accuracy")
 AUTO = "auto"
@@ -35,6 +39,8 @@ MODULE = "module.name"
 """The path that says which of several modules of one's own a trial trains."""
 POOLS = ("max", "max_abs")
 
+SET = "where set"
+"""Of a traced field: it is an argument of programs in which a trial sets it."""
 MOST_LAYERS = 10_000
 """The most hidden dense layers of a network."""
 
@@ -42,6 +48,14 @@ MOST_LAYERS = 10_000
 def _model(*names: str) -> tuple[Need, ...]:
     """Needs one of these models, and no module of one's own."""
     return _BUILT_IN, one_of("model.name", *names)
+
+
+def _shape(*names: str) -> Need:
+    return one_of("schedule.name", *names)
+
+
+_ENDLESS = ("constant", "step")
+"""Schedules without a last factor to choose."""
 
 
 def _above_0(path: str) -> Need:
@@ -74,6 +88,7 @@ _DROPS = Need(
     "model.layers",
 )
 _OWN = Need("a module of your own", lambda s: s[OWN_MODULE])
+_IN_BATCHES = Need("false", lambda s: not s["full_batch"], "full_batch")
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
 _MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
 _TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
@@ -229,6 +244,29 @@ class Model(Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Loss(Checked):
+    """What training minimises, as the mean over the examples of a batch.
+
+    Attributes:
+      name: "softmax_cross_entropy", "squared_error" (half the sum over the outputs, of
+        one-hot targets or of numbers) or "hinge" (1 + best other - right class, or 0);
+        "auto" is the squared error of numbers, else the cross-entropy.
+      label_smoothing: traced share of each training label that is divided among all
+        classes, in [0, 1). Losses that are evaluated are without it.
+    """
+
+    name: str = field(AUTO, later=True)
+    label_smoothing: float = field(
+        0.0,
+        minimum=0.0,
+        below=1.0,
+        traced=SET,
+        later=True,
+        needs=(one_of("loss.name", AUTO, "softmax_cross_entropy", "squared_error"),),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer(Checked):
     """The update rule.
 
@@ -258,14 +296,65 @@ class Optimizer(Checked):
 class Schedule(Checked):
     """The learning rate's shape over training, after a linear warm-up.
 
+    All but the name are traced. Factors are those on `Optimizer.learning_rate`.
+
     Attributes:
-      name: "constant", "linear" (to 0), "cosine" (to 0) or "step" (x 0.1 at 50 % and
-        at 75 % of the steps).
+      name: "constant"; "linear", "cosine", "polynomial" or "exponential", which fall to
+        `end`; "step" (x 0.1 at 50 % and at 75 % of the steps); "warmup_stable_decay"
+        (constant, then linear to `end`); "one_cycle" (along cosines from `start` to 1
+        and to `end`).
       warmup_steps: updates over which the rate rises linearly to its peak.
+      end: last factor; exponential needs one above 0.
+      power: of the share of steps that is left (polynomial).
+      cycles: how often a cosine falls, each time from 1 again (cosine).
+      cooldown: share of all steps in which the rate falls (warmup_stable_decay).
+      start: first factor (one_cycle).
+      rise: share of all steps in which the rate rises (one_cycle).
     """
 
     name: str = field("constant", choices=SCHEDULES)
-    warmup_steps: int = field(0, minimum=0)
+    warmup_steps: int = field(
+        0, minimum=0, traced=SET, needs=(_shape(*SCHEDULES[:-1]),)
+    )
+    end: float = field(
+        0.0,
+        minimum=0.0,
+        traced=SET,
+        later=True,
+        needs=(_shape(*(name for name in SCHEDULES if name not in _ENDLESS)),),
+    )
+    power: float = field(
+        1.0, above=0.0, traced=SET, later=True, needs=(_shape("polynomial"),)
+    )
+    cycles: float = field(
+        1.0, minimum=1.0, traced=SET, later=True, needs=(_shape("cosine"),)
+    )
+    cooldown: float = field(
+        0.2,
+        above=0.0,
+        maximum=1.0,
+        traced=SET,
+        later=True,
+        needs=(_shape("warmup_stable_decay"),),
+    )
+    start: float = field(
+        0.04, minimum=0.0, traced=SET, later=True, needs=(_shape("one_cycle"),)
+    )
+    rise: float = field(
+        0.3,
+        above=0.0,
+        below=1.0,
+        traced=SET,
+        later=True,
+        needs=(_shape("one_cycle"),),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name == "exponential" and self.end == 0:
+            raise FieldError(
+                "name", "='exponential' never reaches 0: set schedule.end, such as 0.01"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -355,16 +444,30 @@ class Hyperparameters(Checked):
         values. Tables always are.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
+      label_noise: traced share of the training labels that are random: drawn once for
+        each seed, uniformly over all classes. At 1 all are; validation and test labels
+        stay. What is in training is `train_loss`, the true labels are in
+        `train_clean_loss`.
+      input_noise: traced standard deviation of Gaussian noise on what the network sees
+        of a training example, drawn anew for each batch.
+      blur: traced standard deviation, in pixels, of the Gaussian by which training
+        images are blurred.
       model: the network.
       module: attributes of a module of one's own, in the place of `model`.
+      loss: what training minimises.
       optimizer: the update rule.
       schedule: the learning rate over training.
       transfer: where the network's backbone gets its first weights.
       batch_size: examples in an update. The short batch at the end of an epoch is
         dropped; the order changes each epoch, so no example is left out for good.
+      full_batch: whether all training examples are in every update, so that an epoch is
+        one; `batch_size` is then not read.
       num_epochs: passes over the training examples.
       max_steps: updates after which training ends early; 0 for no limit.
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
+      average_decay: traced share that a moving average of the weights keeps at each
+        update, in [0, 1); 0 for no average. It starts at the initial weights, and is
+        evaluated beside the last weights, with the same running statistics.
       early_stopping: when a network stops early.
       dtype: type of activations and products; parameters are float32.
       csv: how a table is read, also of parquet and hf.
@@ -374,15 +477,29 @@ class Hyperparameters(Checked):
     train_size: int = field(0, minimum=0)
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
+    label_noise: float = field(
+        0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
+    )
+    input_noise: float = field(
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+    )
+    blur: float = field(
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+    )
     model: Model = Model()
     module: Module = Module()
+    loss: Loss = field(Loss(), needs=(_NETWORK,))
     optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
     schedule: Schedule = field(Schedule(), needs=(_NETWORK,))
     transfer: Transfer = field(Transfer(), needs=(_NETWORK,))
-    batch_size: int = field(32, minimum=1, needs=(_NETWORK,))
+    batch_size: int = field(32, minimum=1, needs=(_NETWORK, _IN_BATCHES))
+    full_batch: bool = field(False, later=True, needs=(_NETWORK,))
     num_epochs: int = field(10, minimum=1, needs=(_NETWORK,))
     max_steps: int = field(0, minimum=0, needs=(_NETWORK,))
     eval_every_epochs: float = field(1.0, above=0.0, needs=(_NETWORK,))
+    average_decay: float = field(
+        0.0, minimum=0.0, below=1.0, traced=SET, later=True, needs=(_NETWORK,)
+    )
     early_stopping: EarlyStopping = field(EarlyStopping(), needs=(_NETWORK,))
     dtype: str = field("float32", choices=DTYPES, needs=(_BUILT_IN, _NETWORK))
     csv: Csv = field(Csv(), needs=(_TABLE,))
@@ -401,6 +518,10 @@ class Hyperparameters(Checked):
             check_path(path)
             put(values, path, value)
         return from_mapping(Hyperparameters, values, "")
+
+    def batch_of(self, train_examples: int) -> int:
+        """Returns how many of so many training examples are in an update."""
+        return train_examples if self.full_batch else self.batch_size
 
     @property
     def data(self) -> str:
@@ -538,6 +659,16 @@ def is_traced(path: str, value: Any) -> bool:
     """
     declared = path in _FIELDS
     return "traced" in _rules(path)[1] and (declared or isinstance(value, float))
+
+
+def is_argument(path: str, values: Collection[Any]) -> bool:
+    """Returns whether a program with these values of a field takes it as an argument.
+
+    A traced field that is one only where it is `SET` is else a constant: its default.
+    """
+    rule = _rules(path)[1].get("traced")
+    unset = rule == SET and all(value == DEFAULTS[path] for value in values)
+    return not unset and all(is_traced(path, value) for value in values)
 
 
 def every_path(flats: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.study import TRACED, Trial, digest_json, every_path, is_traced
+from nnlab.study import (
+    TRACED,
+    Trial,
+    digest_json,
+    every_path,
+    is_argument,
+    is_traced,
+)
 from nnlab.study.fields import coerced
 
 
@@ -96,17 +103,16 @@ class Members:
         return found
 
     def traced(self) -> dict[str, np.ndarray]:
-        """Returns ``{name: float32 (T,)}`` of every traced hyperparameter.
+        """Returns ``{name: float32 (T,)}`` of the hyperparameters that are arguments.
 
         The name is the last part of its path; of one that is not declared, the path.
         """
         flats = [trial.hyperparameters.flat() for trial in self.trials]
+        columns = {path: [flat[path] for flat in flats] for path in every_path(flats)}
         return {
-            path.rpartition(".")[2] if path in TRACED else path: np.array(
-                [flat[path] for flat in flats], np.float32
-            )
-            for path in every_path(flats)
-            if is_traced(path, flats[0][path])
+            path.rpartition(".")[2] if path in TRACED else path: np.array(of, "f4")
+            for path, of in columns.items()
+            if is_argument(path, of)
         }
 
 

@@ -84,6 +84,8 @@ OWNED = ("init", "order", "noise")
 examples, and noise (dropout, moved images, what a tree sees)."""
 DRAWN = ("split", "split=published")
 """What else may: all parts of the data, or all but the published test set."""
+AVERAGED = ("averaged_loss", "averaged_accuracy")
+"""Metrics of a network with averaged weights; see `Hyperparameters.average_decay`."""
 ON_ONE_TEST_SET = ("gallery", "mistakes", "probabilities")
 """Those of `PARTS` that show test images, which all seeds must share."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
@@ -208,6 +210,7 @@ class Own(Checked):
       module: the module in place of `Hyperparameters.model`, that of the first trial if
         there are several; None for none.
       metrics: ``{name: digest of its code}``, as of a module's.
+      functions: likewise of the functions that train, such as "loss".
       datasets: ``{name in the study: digest}`` of data sets from arrays.
       modules: the modules of trials that set something else in `Hyperparameters.module`
         than the first, ``{text of what they set: as of an OwnModule}``.
@@ -215,6 +218,9 @@ class Own(Checked):
 
     module: OwnModule | None = None
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    functions: dict[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"later": True}
+    )
     datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
     modules: dict[str, Any] = dataclasses.field(
         default_factory=dict, metadata={"later": True}
@@ -448,6 +454,17 @@ class Study(Checked):
         """Returns the paths that differ between trials, in the order of `PATHS`."""
         flats = [trial.hyperparameters.flat() for trial in self.trials()]
         return differing(flats)
+
+    def has_label_noise(self) -> bool:
+        """Returns whether any trial trains on random labels."""
+        some = (self.base, *(trial.hyperparameters for trial in self.trials()))
+        return any(h.label_noise > 0 for h in some)
+
+    def further_metrics(self) -> tuple[str, ...]:
+        """Returns what is measured of every split beside loss and accuracy."""
+        some = (self.base, *(trial.hyperparameters for trial in self.trials()))
+        averaged = any(h.average_decay > 0 for h in some)
+        return *(AVERAGED if averaged else ()), *self.own.metrics
 
     def datasets(self) -> dict[str, Hyperparameters]:
         """Returns the trials' data sets by name, each with its first trial."""

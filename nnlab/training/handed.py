@@ -4,7 +4,7 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,13 @@ TAKEN = ("loss", "accuracy", "active_share")
 LARGE = 30.0
 """Absolute input above which a warning suggests scaling."""
 
+FUNCTIONS: Mapping[str, tuple[str, Callable[[Any, Dataset], str]]] = {
+    "loss": ("outputs, targets", own.check_loss),
+    "schedule": ("fraction_done", own.check_schedule),
+}
+"""What a function from Python may do: its arguments, and what checks it on a data set
+and returns the digest of its code."""
+
 Data = tuple[Dataset, FurtherSets, Drawing | None]
 """A data set, its further test sets, and how seeds draw from it, if they do.
 
@@ -40,18 +47,28 @@ _log = logging.getLogger(__name__)
 class Handed:
     """What a caller passes to a run beside the study, as to `nnlab.run`.
 
-    `loaded` are data sets loaded before; newly loaded ones are added.
+    `functions` take the place of nnlab's own, by what they do: `FUNCTIONS`. `loaded`
+    are data sets loaded before; newly loaded ones are added.
     """
 
     data_dir: str | os.PathLike[str] | None = None
     dataset: Dataset | None = None
     module: Any = None
     own_metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
+    functions: Mapping[str, Callable[..., Any]] = dataclasses.field(
+        default_factory=dict
+    )
     loaded: Loaded = dataclasses.field(default_factory=dict)
 
     def check(self, study: Study) -> None:
         """Refuses invalid metrics, and the absence of what the study was run with."""
         _check_metrics(self.own_metrics)
+        for what, function in self.functions.items():
+            if not callable(function):
+                raise ValueError(
+                    f"{what}={function!r} is no function: hand in "
+                    f"{what}=lambda {FUNCTIONS[what][0]}: ..."
+                )
         lacking = {}
         set_by = [trial.hyperparameters.module.text for trial in study.trials()]
         known = study.own.module
@@ -62,6 +79,11 @@ class Handed:
         if names:
             listed = ", ".join(map(repr, names))
             lacking["own_metrics"] = f"metric of its own, {listed}"
+        lacking |= {
+            what: f"{what} of its own"
+            for what in study.own.functions
+            if what not in self.functions
+        }
         needed = [name for name in study.datasets() if name in study.own.datasets]
         if needed and self.dataset is None:
             listed = ", ".join(map(repr, needed))
@@ -81,7 +103,7 @@ class Handed:
         """
         self.check(study)
         named = modules.by_name(self.module)
-        if not (self.dataset or named or self.own_metrics):
+        if not (self.dataset or named or self.own_metrics or self.functions):
             return Own()
         settings = [trial.hyperparameters for trial in study.trials()]
         first, *others = _by_module(settings) or settings[:1]
@@ -93,8 +115,13 @@ class Handed:
 
         some, *_ = self.data(settings[0], study)
         names = study.datasets() if self.dataset else ()
+        functions = {
+            what: FUNCTIONS[what][1](function, some)
+            for what, function in self.functions.items()
+        }
         return dataclasses.replace(
             record(first, self.own_metrics),
+            functions=functions,
             datasets=dict.fromkeys(names, some.digest),
             modules={
                 h.module.text: dataclasses.asdict(record(h, {}))["module"]

@@ -23,6 +23,7 @@ import numpy as np
 from flax import traverse_util
 from jax.extend import core
 
+from nnlab.data import Dataset
 from nnlab.study import Own, OwnModule
 from nnlab.training.modules import Called, attributes_of, naming
 
@@ -43,11 +44,47 @@ def check_metric(name: str, metric: Any, num_classes: int) -> None:
 
 def _of_metric(name: str, metric: Any, num_classes: int) -> tuple[Any, str]:
     """Returns the shape of what a metric returns, and the digest of its code."""
+    return of_function(f"metric {name!r}", metric, *_two_examples(num_classes))
+
+
+def _two_examples(num_classes: int) -> tuple[Any, Any]:
+    """Returns the shapes of the logits and labels of two examples."""
     logits = jax.ShapeDtypeStruct((2, num_classes), np.float32)
-    labels = jax.ShapeDtypeStruct((2,), np.int32)
-    with naming(f"metric {name!r}"):
-        traced, shape = _trace(metric, logits, labels)
+    return logits, jax.ShapeDtypeStruct((2,), np.int32)
+
+
+def of_function(what: str, function: Any, *args: Any) -> tuple[Any, str]:
+    """Returns the shape of what a function returns, and the digest of its code.
+
+    The arguments are shapes and types. An error in the function names `what` it is.
+    """
+    with naming(what):
+        traced, shape = _trace(function, *args)
     return shape, _digest([traced])
+
+
+def check_loss(loss: Any, dataset: Dataset) -> str:
+    """Returns the digest of a loss; refuses one without a number for each example."""
+    found, code = of_function("loss", loss, *_two_examples(dataset.num_classes))
+    if (shape := jax.tree.map(jnp.shape, found)) != (2,):
+        raise ValueError(
+            f"loss returns shape {shape} for 2 examples; it needs (2,), a value for "
+            "each, of which training minimises the mean"
+        )
+    return code
+
+
+def check_schedule(schedule: Any, dataset: Dataset) -> str:
+    """Returns the digest of a schedule; refuses one that gives no single number."""
+    del dataset
+    done = jax.ShapeDtypeStruct((), np.float32)
+    found, code = of_function("schedule", schedule, done)
+    if (shape := jax.tree.map(jnp.shape, found)) != ():
+        raise ValueError(
+            f"schedule returns shape {shape}; it needs (), the factor on the learning "
+            "rate at that share of training"
+        )
+    return code
 
 
 def record(

@@ -19,9 +19,10 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
-from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Study
+from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Schedule, Study
+from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, alike, by_program
-from nnlab.training import member, modules, optimizers, own
+from nnlab.training import losses, member, modules, optimizers, own, schedules
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -119,7 +120,7 @@ def _networks(
         rows=rows,
         parameters=_size(shapes.params),
         state_bytes=4 * _size(shapes),
-        batch_size=h.batch_size,
+        batch_size=h.batch_of(dataset.train.size),
         data_bytes=sum(
             array.nbytes
             for split in (pool, *(getattr(fed, name) for name in shared))
@@ -154,7 +155,7 @@ def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], 
     The first evaluation is at 0, the last at the end of training.
     """
     size = len(dataset.train.labels)
-    steps_per_epoch = size // h.batch_size
+    steps_per_epoch = size // h.batch_of(size)
     if not steps_per_epoch:
         raise ValueError(
             f"batch_size={h.batch_size} is larger than the {size} training examples"
@@ -183,11 +184,7 @@ def _recipe(
     """Returns the static part of a program's members, and the layer table."""
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
-    if h.augment_pixels and len(dataset.input_shape) != 3:
-        raise ValueError(
-            f"augment_pixels={h.augment_pixels} needs images (height, width, "
-            f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
-        )
+    _check_disturbances(h, dataset)
     named = modules.by_name(handed.module)
     module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
@@ -215,19 +212,71 @@ def _recipe(
             uses_momentum=bool(traced["momentum"].any()),
             uses_weight_decay=bool(traced["weight_decay"].any()),
         ),
-        schedule=optimizers.schedule(**vars(h.schedule), total_steps=num_steps),
+        schedule=_schedule(h, handed, num_steps),
         input_shape=dataset.input_shape,
         input_scale=scale,
         input_shift=shift,
         augment_pixels=h.augment_pixels,
+        full_batch=h.full_batch,
+        relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
         example_losses=study.example_losses,
         own_metrics=dict(handed.own_metrics),
         every_norm="gradients" in study.figures,
         patience=h.early_stopping.patience,
         watched=h.early_stopping.metric.removeprefix("validation_"),
+        averages="average_decay" in traced,
+        loss=_loss(h, handed),
     )
+    schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
     return recipe, rows
+
+
+def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Schedule:
+    """Returns a trial's schedule, or the one that is handed in."""
+    mine = handed.functions.get("schedule")
+    if mine is None:
+        name = h.schedule.name
+        return functools.partial(schedules.factor, name, total_steps=num_steps)
+    if h.schedule != Schedule():
+        raise ValueError(
+            f"schedule.name={h.schedule.name!r} does not go with a schedule of your "
+            "own: leave out one of them"
+        )
+    return lambda step, _: mine(jnp.asarray(step, jnp.float32) / num_steps)
+
+
+def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
+    """Returns a trial's loss, or the one that is handed in."""
+    mine = handed.functions.get("loss")
+    asked = {"name": AUTO, "label_smoothing": 0.0}
+    for name, default in asked.items():
+        if mine and (value := getattr(h.loss, name)) != default:
+            raise ValueError(
+                f"loss.{name}={value!r} does not go with a loss of your own: leave "
+                "out one of them"
+            )
+    return mine or losses.find(h.loss.name)
+
+
+def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
+    """Refuses shifts, blur and noise that do not go with the data."""
+    for name in ("augment_pixels", "blur"):
+        if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
+            raise ValueError(
+                f"{name}={amount:g} needs images (height, width, channels); examples "
+                f"of {dataset.name} have shape {dataset.input_shape}"
+            )
+    if h.input_noise and dataset.vocabulary:
+        raise ValueError(
+            f"input_noise={h.input_noise:g} needs inputs that are numbers; those of "
+            f"{dataset.name} are tokens"
+        )
+    if h.label_noise and dataset.train.labels.dtype.kind == "f":
+        raise ValueError(
+            f"label_noise={h.label_noise:g} draws random classes; the targets of "
+            f"{dataset.name} are numbers"
+        )
 
 
 def _room(members: Members, study: Study) -> tuple[int, int]:
