@@ -50,7 +50,16 @@ from nnlab.results.answers import SPLITS
 from nnlab.results.asked import of_run, of_study, planned
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
-from nnlab.study import PATHS, PICTURES, Study, check_path, is_path, put, sweep
+from nnlab.study import (
+    OWN_PROBE,
+    PATHS,
+    PICTURES,
+    Study,
+    check_path,
+    is_path,
+    put,
+    sweep,
+)
 from nnlab.study.fitting import fitted
 from nnlab.watch import notebook, terminal
 from nnlab.words import errors, numbers, spelling
@@ -63,6 +72,7 @@ if TYPE_CHECKING:
     from nnlab.runs.saved_network import Network
     from nnlab.training.losses import Loss
     from nnlab.training.metrics import Metric
+    from nnlab.training.probes import Probe
 
 FIELDS = (*Study().fields(), "module", "own")
 """The top-level fields of a study."""
@@ -207,6 +217,7 @@ def run(
     own_metrics: "Mapping[str, Metric]" = types.MappingProxyType({}),
     loss: "Loss | None" = None,
     schedule: "Callable[[jax.Array], jax.Array] | None" = None,
+    probes: "Sequence[str] | Mapping[str, Probe]" = (),
     data_dir: str | os.PathLike[str] | None = None,
     lane_width: int = 0,
     resume: bool = False,
@@ -234,6 +245,10 @@ def run(
         (B,), or targets (B, K) of a regression, and returns a value per example (B,).
       schedule: a function in place of the study's schedule, from the share of training
         that is done, float32 (), to a factor on the learning rate.
+      probes: what to measure along training: names for the study's field `probes`, or
+        functions, ``{name: function}``. A function takes a `Network` and a `Batch` of
+        `nnlab.training.probes`, and returns a number, a vector or a mapping of names to
+        numbers. A name may have a schedule: "spread@50".
       data_dir: where image data lie; NNLAB_DATA_DIR if None, else they are downloaded.
       lane_width: networks that run at once; 0 lets the plan choose.
       resume: whether to continue the run in the workdir, or to train what was added to
@@ -250,7 +265,9 @@ def run(
       KeyboardInterrupt: after the results so far have been written.
     """
     own = _dataset(dataset)
-    functions = {"loss": loss, "schedule": schedule}
+    mine = dict(probes) if isinstance(probes, Mapping) else {}
+    functions: dict[str, Any] = {"loss": loss, "schedule": schedule}
+    functions |= {f"{OWN_PROBE}{name}": probe for name, probe in mine.items()}
     if own is not None:
         fields["dataset"] = own.name
     elif dataset is not None:
@@ -258,9 +275,11 @@ def run(
     if names := _names(module):
         plain = define(study, **{k: v for k, v in fields.items() if k != "claims"})
         fields["sweep"] = sweep.over_modules(names, plain.sweep)
+    if probes and not mine:
+        fields["probes"] = probes
     asked = define(study, **fields)
     if texts := [c for c in fields.get("claims", ()) if isinstance(c, str)]:
-        claims = of_study(asked, texts, own_metrics)
+        claims = of_study(asked, texts, own_metrics, mine)
         asked = dataclasses.replace(asked, claims=claims)
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
     devices.use_all_cores()

@@ -142,7 +142,7 @@ def how(findings: Findings) -> Section:
     handed = {
         "module": own.module,
         "own_metrics": own.metrics,
-        **own.functions,
+        **{what.partition(":")[0]: code for what, code in own.functions.items()},
         "dataset": own.datasets,
     }
     more = [f"{keyword}=..." for keyword, known in handed.items() if known]

@@ -442,6 +442,8 @@ class Hyperparameters(Checked):
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
         values. Tables always are.
+      center: whether the mean training example is subtracted from inputs that are not
+        standardized.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
       label_noise: traced share of the training labels that are random: drawn once for
@@ -476,6 +478,14 @@ class Hyperparameters(Checked):
     dataset: str = "digits"
     train_size: int = field(0, minimum=0)
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
+    center: bool = field(
+        False,
+        later=True,
+        needs=(
+            *(_NETWORK, _SCALED, _OWN_SCALE),
+            Need("off", lambda s: not s["standardize"], "standardize"),
+        ),
+    )
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
     label_noise: float = field(
         0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
@@ -728,6 +738,7 @@ TUPLES = (
     *(path for path in PATHS if typing.get_origin(_FIELDS[path][0])),
     "figures",
     "looks",
+    "probes",
     "vary",
 )
 """Fields that hold a tuple, those of the study itself included."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller passes to a run beside the study: data, module, metrics."""
+"""What a caller passes to a run beside the study: data, module, functions."""
 
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from nnlab import data
 from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
 from nnlab.data.drawing import Drawing
-from nnlab.study import DRAWN, Hyperparameters, MovedSets, Own, Study
+from nnlab.study import DRAWN, OWN_PROBE, Hyperparameters, MovedSets, Own, Study
+from nnlab.study.probes import BUILT_IN, name_of, parse
 from nnlab.training import modules, own
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
@@ -27,6 +28,7 @@ LARGE = 30.0
 FUNCTIONS: Mapping[str, tuple[str, Callable[[Any, Dataset], str]]] = {
     "loss": ("outputs, targets", own.check_loss),
     "schedule": ("fraction_done", own.check_schedule),
+    "probes": ("network, batch", lambda *_: ""),  # `prepare.own_of` has a network
 }
 """What a function from Python may do: its arguments, and what checks it on a data set
 and returns the digest of its code."""
@@ -47,8 +49,9 @@ _log = logging.getLogger(__name__)
 class Handed:
     """What a caller passes to a run beside the study, as to `nnlab.run`.
 
-    `functions` take the place of nnlab's own, by what they do: `FUNCTIONS`. `loaded`
-    are data sets loaded before; newly loaded ones are added.
+    `functions` take the place of nnlab's own, or are probes, by what they do, such as
+    "loss" or "probes:spread@50"; see `FUNCTIONS`. `loaded` are data sets loaded before;
+    newly loaded ones are added.
     """
 
     data_dir: str | os.PathLike[str] | None = None
@@ -64,11 +67,13 @@ class Handed:
         """Refuses invalid metrics, and the absence of what the study was run with."""
         _check_metrics(self.own_metrics)
         for what, function in self.functions.items():
+            kind = what.partition(":")[0]
             if not callable(function):
                 raise ValueError(
                     f"{what}={function!r} is no function: hand in "
-                    f"{what}=lambda {FUNCTIONS[what][0]}: ..."
+                    f"{kind}=lambda {FUNCTIONS[kind][0]}: ..."
                 )
+        _check_probes(self.probes, study)
         lacking = {}
         set_by = [trial.hyperparameters.module.text for trial in study.trials()]
         known = study.own.module
@@ -80,7 +85,7 @@ class Handed:
             listed = ", ".join(map(repr, names))
             lacking["own_metrics"] = f"metric of its own, {listed}"
         lacking |= {
-            what: f"{what} of its own"
+            what.partition(":")[0]: f"{what} of its own"
             for what in study.own.functions
             if what not in self.functions
         }
@@ -95,6 +100,15 @@ class Handed:
                 "in Python"
             )
         modules.by_name(self.module)  # refuses what is none, before data are loaded
+
+    @property
+    def probes(self) -> dict[str, Callable[..., Any]]:
+        """The probes of one's own, by name and schedule."""
+        return {
+            what.removeprefix(OWN_PROBE): function
+            for what, function in self.functions.items()
+            if what.startswith(OWN_PROBE)
+        }
 
     def own(self, study: Study) -> Own:
         """Returns the record of the user's own modules, metrics and data sets.
@@ -116,7 +130,7 @@ class Handed:
         some, *_ = self.data(settings[0], study)
         names = study.datasets() if self.dataset else ()
         functions = {
-            what: FUNCTIONS[what][1](function, some)
+            what: FUNCTIONS[what.partition(":")[0]][1](function, some)
             for what, function in self.functions.items()
         }
         return dataclasses.replace(
@@ -211,6 +225,21 @@ def _test_sets(dataset: Dataset, test: Split, asked: MovedSets) -> FurtherSets:
         for amount in (amounts if asked.severity else ())
     }
     return FurtherSets(splits, asked.along_curve, severities)
+
+
+def _check_probes(given: Iterable[str], study: Study) -> None:
+    """Refuses names of probes that cannot be those of columns."""
+    names = [name_of(text) for text in study.probes]
+    for text in given:
+        name = parse(text).name
+        if name in (*BUILT_IN, *names):
+            raise ValueError(f"probe {name!r} is there already: rename it")
+        if name.startswith((*SPLITS, "batch_", "grad_norm")):
+            raise ValueError(
+                f"probe {name!r} begins as nnlab's own columns do: rename it, such as "
+                f"{f'own_{name}'!r}"
+            )
+        names.append(name)
 
 
 def _check_metrics(own_metrics: Mapping[str, Metric]) -> None:
