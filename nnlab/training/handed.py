@@ -75,11 +75,11 @@ class Handed:
                 )
         _check_probes(self.probes, study)
         lacking = {}
-        trained = (trial.hyperparameters for trial in study.trials())
+        set_by = [trial.hyperparameters.module.text for trial in study.trials()]
         known = study.own.module
-        if (known or any(h.module.attributes for h in trained)) and self.module is None:
-            name = f", {known.name!r}" if known else " (module.* is set)"
-            lacking["module"] = f"module of its own{name}"
+        if (known or any(set_by)) and self.module is None:
+            name = repr(known.name) if known else next(filter(None, set_by))
+            lacking["module"] = f"module of its own, {name}"
         names = [name for name in study.own.metrics if name not in self.own_metrics]
         if names:
             listed = ", ".join(map(repr, names))
