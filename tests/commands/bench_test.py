@@ -258,11 +258,6 @@ def test_a_study_that_nobody_trained_has_no_time(entries):
     assert printed(tables.show_study, entries) == []
 
 
-def test_the_slope_of_a_power_is_its_exponent():
-    sizes = [1, 4, 16, 64]
-    assert tables.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
-
-
 @pytest.mark.slow
 def test_a_population_may_have_fewer_cores(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "3")  # of all cores

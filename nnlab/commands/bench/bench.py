@@ -43,7 +43,6 @@ from nnlab.commands.bench import rivals, searches, tables
 from nnlab.commands.bench.rivals import Contender, Network
 from nnlab.commands.bench.tables import CEILING, Entry
 from nnlab.machine import devices, files
-from nnlab.models import layers
 from nnlab.watch import terminal
 from nnlab.words import errors, spelling
 
@@ -58,11 +57,7 @@ ENVIRONMENT = {
 ROOT = pathlib.Path(__file__).parents[3]
 LIBRARIES = ("jax", "flax", "torch", "scikit-learn", "numpy")
 
-SUITES = (*rivals.SUITES, "scale", "search")
-
-SCALE = layers.mlp((32,), 10)
-SCALE_MEMBERS = [4**power for power in range(7)]
-SCALE_EXAMPLES = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]
+SUITES = (*rivals.SUITES, "search")
 
 
 class WorkerError(RuntimeError):
@@ -208,36 +203,11 @@ def _suites(
             yield entries
         if suite == "depth_width":
             tables.show_study(console, of_suite)
-        if suite == "scale":
-            yield from _scales(console)
-
-
-def _scales(console: Console) -> Iterator[list[Entry]]:
-    """Measures growing numbers of networks, then of examples."""
-    network = Network("MLP 64-32-10", SCALE, (64,), 32)
-    by_members = [(network, _population(count)) for count in SCALE_MEMBERS]
-    by_examples = [
-        (dataclasses.replace(network, num_examples=count), _population(8))
-        for count in SCALE_EXAMPLES
-    ]
-    for what, jobs in (("networks", by_members), ("examples", by_examples)):
-        yield (entries := measure(console, jobs))
-        some = [
-            e.contender.members if what == "networks" else e.network.num_examples
-            for e in entries
-        ]
-        tables.show_scale(console, what, some, entries)
 
 
 def _wanted(name: str) -> bool:
     only = flags.FLAGS.only
     return not only or any(some in name for some in only)
-
-
-def _population(count: int) -> Contender:
-    # At a fixed width: tuning would hold two populations in memory at once.
-    options = {"width": min(count, 8)}
-    return Contender(f"nnlab, {count} networks", "nnlab", count, options)
 
 
 def _whole_numbers(flag: str) -> list[int]:
