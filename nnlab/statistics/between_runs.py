@@ -31,10 +31,8 @@ from nnlab.statistics.examples import DATA, EXAMPLES, SEEDS, answers, ratio, wid
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.power import detectable
-from nnlab.study import DRAWN, Quantity
-from nnlab.study.claims import AT_CHANCE
-
-_TEST = Quantity(metric="test_accuracy")
+from nnlab.study import DRAWN
+from nnlab.study.claims import AT_CHANCE, TEST_ACCURACY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +212,7 @@ def _pairs(bests: Sequence[_Best]) -> _Tested:
     notes = [f"over the {common} seeds that both have"] if uneven else []
     d = difference(values[0][:common], values[1][:common])
     alone = dataclasses.replace(paired(d), limits=(-1.0, 1.0))
-    sides = [(_TEST, [trial]) for _, trial in bests]
+    sides = [(TEST_ACCURACY, [trial]) for _, trial in bests]
     effect, over = widened(alone, d, sides, [run.results for run, _ in bests])
     notes += [effect.exact] * bool(effect.exact)
     more, untested = (lost[0][:common] - lost[1][:common])[~np.isnan(d)], ""
@@ -238,8 +236,11 @@ def _samples(bests: Sequence[_Best]) -> _Tested:
         return _Tested(none, SEEDS, none, 0.0, notes, "a side has no value")
     mean = float(alive[0].mean() - alive[1].mean())
     alone = effect = welch(mean, alive[:1], alive[1:])
-    over, said = SEEDS, [answers(run.results, trial, _TEST) for run, trial in bests]
-    if share := max(ratio(run.results, trial, _TEST) for run, trial in bests):
+    over, said = (
+        SEEDS,
+        [answers(run.results, trial, TEST_ACCURACY) for run, trial in bests],
+    )
+    if share := max(ratio(run.results, trial, TEST_ACCURACY) for run, trial in bests):
         effect, over = welch(mean, alive[:1], alive[1:], ratio=share), DATA
     elif said[0] and said[1] and said[0].of == said[1].of:
         kept = [one.values[of] * 1.0 for one, of in zip(said, there) if one]

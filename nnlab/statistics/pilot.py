@@ -11,9 +11,7 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.power import Spread, pooled, spread
 from nnlab.statistics.ranking import correction
-from nnlab.study import Quantity
-
-_TEST = Quantity(metric="test_accuracy")
+from nnlab.study.claims import TEST_ACCURACY
 
 
 def of_comparison(findings: Findings) -> Spread | None:
@@ -36,8 +34,8 @@ def of_comparison(findings: Findings) -> Spread | None:
         there = ~np.isnan(d)
         if there.sum() < MIN_SEEDS:
             continue
-        own, other = (answers(results, t, _TEST) for t in (trial, best))
-        x, share = d[:, None], ratio(results, trial, _TEST)
+        own, other = (answers(results, t, TEST_ACCURACY) for t in (trial, best))
+        x, share = d[:, None], ratio(results, trial, TEST_ACCURACY)
         if own and other and own.of == other.of:
             x = np.subtract(own.values, other.values, dtype=np.int8)
         found[abs(float(d[there].mean()))] = spread(x[there], ratio=share)
