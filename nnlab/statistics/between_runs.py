@@ -31,8 +31,10 @@ from nnlab.statistics.examples import DATA, EXAMPLES, SEEDS, answers, ratio, wid
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.power import detectable
-from nnlab.study import DRAWN
-from nnlab.study.claims import AT_CHANCE, TEST_ACCURACY
+from nnlab.study import DRAWN, Quantity
+from nnlab.study.claims import AT_CHANCE
+
+_TEST = Quantity(metric="test_accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +214,7 @@ def _pairs(bests: Sequence[_Best]) -> _Tested:
     notes = [f"over the {common} seeds that both have"] if uneven else []
     d = difference(values[0][:common], values[1][:common])
     alone = dataclasses.replace(paired(d), limits=(-1.0, 1.0))
-    sides = [(TEST_ACCURACY, [trial]) for _, trial in bests]
+    sides = [(_TEST, [trial]) for _, trial in bests]
     effect, over = widened(alone, d, sides, [run.results for run, _ in bests])
     notes += [effect.exact] * bool(effect.exact)
     more, untested = (lost[0][:common] - lost[1][:common])[~np.isnan(d)], ""
@@ -236,11 +238,8 @@ def _samples(bests: Sequence[_Best]) -> _Tested:
         return _Tested(none, SEEDS, none, 0.0, notes, "a side has no value")
     mean = float(alive[0].mean() - alive[1].mean())
     alone = effect = welch(mean, alive[:1], alive[1:])
-    over, said = (
-        SEEDS,
-        [answers(run.results, trial, TEST_ACCURACY) for run, trial in bests],
-    )
-    if share := max(ratio(run.results, trial, TEST_ACCURACY) for run, trial in bests):
+    over, said = SEEDS, [answers(run.results, trial, _TEST) for run, trial in bests]
+    if share := max(ratio(run.results, trial, _TEST) for run, trial in bests):
         effect, over = welch(mean, alive[:1], alive[1:], ratio=share), DATA
     elif said[0] and said[1] and said[0].of == said[1].of:
         kept = [one.values[of] * 1.0 for one, of in zip(said, there) if one]

@@ -15,8 +15,8 @@ from nnlab.statistics.effects import Effect
 from nnlab.statistics.intervals import MIN_SEEDS, mean_interval
 from nnlab.statistics.members import is_accuracy, reduce_members
 from nnlab.study import ORDER, RATIO, Quantity
-from nnlab.study.claims import TEST_ACCURACY
 
+_TEST = Quantity(metric="test_accuracy")
 SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
 """What a significant difference would show again in: new seeds, and so on."""
 
@@ -60,7 +60,7 @@ def _terms(quantity: Quantity) -> list[tuple[int, Quantity]]:
     """
     if quantity.reduction != "drop_from_test":
         return [(1, quantity)]
-    return [(1, TEST_ACCURACY), (-1, Quantity(metric=quantity.metric))]
+    return [(1, _TEST), (-1, Quantity(metric=quantity.metric))]
 
 
 def ratio(results: Results, trial: int, quantity: Quantity) -> float:

@@ -140,7 +140,8 @@ class Findings:
     @once
     def rates(self) -> rate_range.Rates | None:
         """Which learning rates train; None if the trials differ in more."""
-        return rate_range.find(self.results)
+        is_range = rate_range.is_range(self.results)
+        return rate_range.find(self.results) if is_range else None
 
     @once
     def dropped(self) -> dict[float, list[int]]:

@@ -28,12 +28,14 @@ from nnlab.statistics.effects import (
 from nnlab.statistics.examples import SEEDS, widened
 from nnlab.statistics.intervals import LEVEL
 from nnlab.statistics.ranking import correction
-from nnlab.study.claims import AT_CHANCE, TEST_ACCURACY
+from nnlab.study import Quantity
+from nnlab.study.claims import AT_CHANCE
 from nnlab.words.settings import is_number, words
 
 if TYPE_CHECKING:
     from nnlab.statistics.findings import Findings
 
+_TEST = Quantity(metric="test_accuracy")
 MOST_VALUES = 20
 """Of the other field: 190 pairs take a second on 10,000 examples."""
 
@@ -166,7 +168,7 @@ def _difference(
     a, b, c, d = (findings.final(t, "test_accuracy")[:seeds] for t in four)
     # Half of it is a difference of two sides, each the mean of two trials.
     half = ((d - c) - (b - a)) / 2
-    sides = [(TEST_ACCURACY, (four[3], four[0])), (TEST_ACCURACY, (four[2], four[1]))]
+    sides = [(_TEST, (four[3], four[0])), (_TEST, (four[2], four[1]))]
     found, over = widened(paired(half), half, sides, results)
     effect = scaled(found, 2.0)
     if not results.study.compares or not is_enough(effect, seeds):

@@ -11,7 +11,9 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.power import Spread, pooled, spread
 from nnlab.statistics.ranking import correction
-from nnlab.study.claims import TEST_ACCURACY
+from nnlab.study import Quantity
+
+_TEST = Quantity(metric="test_accuracy")
 
 
 def of_comparison(findings: Findings) -> Spread | None:
@@ -34,8 +36,8 @@ def of_comparison(findings: Findings) -> Spread | None:
         there = ~np.isnan(d)
         if there.sum() < MIN_SEEDS:
             continue
-        own, other = (answers(results, t, TEST_ACCURACY) for t in (trial, best))
-        x, share = d[:, None], ratio(results, trial, TEST_ACCURACY)
+        own, other = (answers(results, t, _TEST) for t in (trial, best))
+        x, share = d[:, None], ratio(results, trial, _TEST)
         if own and other and own.of == other.of:
             x = np.subtract(own.values, other.values, dtype=np.int8)
         found[abs(float(d[there].mean()))] = spread(x[there], ratio=share)

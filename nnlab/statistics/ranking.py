@@ -32,8 +32,7 @@ from nnlab.statistics.members import (
     networks,
 )
 from nnlab.statistics.power import detectable, seeds_help
-from nnlab.study import Study
-from nnlab.study.claims import TEST_ACCURACY
+from nnlab.study import Quantity, Study
 
 _MOST_VALUES = 2**22
 """Most differences held at once: 1,000 trials of 1,000 seeds have 500 million."""
@@ -233,9 +232,7 @@ def compare_to_best(
     def effect_of(trial: int) -> tuple[Effect, str]:
         d = difference(values[trial], values[best])
         plain = dataclasses.replace(paired(d), limits=(-1.0, 1.0))
-        return widened(
-            plain, d, [(TEST_ACCURACY, [trial]), (TEST_ACCURACY, [best])], results
-        )
+        return widened(plain, d, [(_TEST, [trial]), (_TEST, [best])], results)
 
     def described(trial: int) -> Comparison:
         effect, over = effect_of(trial)
@@ -274,6 +271,9 @@ def compare_to_best(
     return tuple(Comparison(t) if t == best else compared(t) for t in trials)
 
 
+_TEST = Quantity(metric="test_accuracy")
+
+
 def _paired(
     values: np.ndarray,
     a: np.ndarray,
@@ -305,9 +305,9 @@ def _widened(
     `alone` are those over seeds.
     """
     ran = [t.index for t in results.trials if results.has_run(t.index)]
-    if shares := [share for t in ran if (share := ratio(results, t, TEST_ACCURACY))]:
+    if shares := [share for t in ran if (share := ratio(results, t, _TEST))]:
         return _paired(values, a, b, common, max(shares))
-    said = {t: found for t in ran if (found := answers(results, t, TEST_ACCURACY))}
+    said = {t: found for t in ran if (found := answers(results, t, _TEST))}
     p = alone.copy()
     for of in {found.of for found in said.values()}:
         same = [t for t, found in said.items() if found.of == of]

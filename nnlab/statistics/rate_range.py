@@ -78,13 +78,19 @@ class Rates:
     edge: Edge
 
 
-def find(results: Results) -> Rates | None:
+def is_range(results: Results) -> bool:
+    """Whether the trials differ only in the learning rate."""
+    return results.study.swept() == (RATE,)
+
+
+def find(results: Results) -> Rates:
     """Finds the rates that train, the edge, and the fastest rate.
 
-    None if the trials differ in more than the learning rate.
+    Raises:
+      ValueError: the trials differ in more than the learning rate.
     """
-    if results.study.swept() != (RATE,):
-        return None
+    if not is_range(results):
+        raise ValueError("the trials differ in more than the learning rate")
     rates = {
         t.index: t.hyperparameters.optimizer.learning_rate
         for t in results.trials

@@ -18,7 +18,6 @@ from nnlab.statistics.members import (
 )
 from nnlab.study import Quantity
 
-METRIC = "validation_accuracy"
 TARGETS = (
     *(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9),
     *(0.95, 0.97, 0.98, 0.99, 0.995, 0.999),
@@ -54,8 +53,10 @@ class StepsToTarget:
         return round(self.reached_share * self.n) if self.n else 0
 
 
-def steps_to_target(results: Results, trial: int, target: float) -> StepsToTarget:
-    """Returns how many networks reach a validation accuracy, and the median time.
+def steps_to_target(
+    results: Results, trial: int, target: float, metric: str = "validation_accuracy"
+) -> StepsToTarget:
+    """Returns the share of a trial's networks that reach a target, and the median time.
 
     There is no mean over those that did: it would favour a trial in which only the
     luckiest networks arrive. A diverged network counts as not having reached it. Trees
@@ -64,7 +65,7 @@ def steps_to_target(results: Results, trial: int, target: float) -> StepsToTarge
     is_network = results.trials[trial].hyperparameters.model.is_network
     if not (results.has_run(trial) and is_network) or np.isnan(target):
         return StepsToTarget(target, 0, np.nan, np.nan, np.nan)
-    quantity = Quantity(metric=METRIC, reduction="steps_to", target=target)
+    quantity = Quantity(metric=metric, reduction="steps_to", target=target)
     steps = reduce_members(results, quantity, trial)
     steps = steps[~np.isnan(steps)]
     share = float(np.isfinite(steps).mean()) if len(steps) else np.nan
@@ -93,13 +94,14 @@ def default_target(results: Results, best: int | None) -> float:
     """
     if best is None:
         return np.nan
+    metric = "validation_accuracy"
     ran = [t for t in networks(results) if results.has_run(t)]
-    curves = {t: carried_forward(results, t, METRIC) for t in ran}
+    curves = {t: carried_forward(results, t, metric) for t in ran}
     lost = {t: has_status(results, t, DIVERGED) for t in ran}
     survivors, chance = alive(results, best), results.dataset(best)["chance"]
     different: dict[float, int] = {}
     for target in (t for t in TARGETS if t > chance):
-        steps = {t: steps_to(curves[t], lost[t], METRIC, target) for t in ran}
+        steps = {t: steps_to(curves[t], lost[t], metric, target) for t in ran}
         if np.isfinite(steps[best][survivors]).mean() >= 0.75:
             different[target] = len({censored_median(s) for s in steps.values()})
     if not different:

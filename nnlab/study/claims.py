@@ -241,8 +241,6 @@ SECONDS = Quantity(reduction="seconds")
 """A network's training time for an epoch."""
 STEPS = Quantity(reduction="steps")
 """Updates until training ended."""
-TEST_ACCURACY = Quantity(metric="test_accuracy")
-"""The final test accuracy."""
 AT_CHANCE = Quantity(reduction="at_chance_share")
 """The share of networks that end no better than chance."""
 DIVERGED = Quantity(reduction="diverged_share")
