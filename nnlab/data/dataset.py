@@ -61,7 +61,7 @@ class Split:
     """Examples that serve one purpose; both arrays are read-only.
 
     Attributes:
-      inputs: (N, *input_shape), uint8 or float32, C-contiguous.
+      inputs: (N, *input_shape), uint8, float32 or, for tokens, int32; C-contiguous.
       labels: (N,), int32 in [0, C); of a regression the targets, (N, C), float32.
     """
 
@@ -98,6 +98,8 @@ class Dataset:
         its unit plus its mean is the user's number. They are mean and standard
         deviation of the training examples. None for classes.
       notes: what the user must know about how the data were read.
+      vocabulary: number of different tokens, of which inputs are indices; 0 for inputs
+        that are numbers.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Dataset:
     class_values: np.ndarray | None = None
     origin: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    vocabulary: int = 0
     target_mean: np.ndarray | None = None
     target_unit: np.ndarray | None = None
 
@@ -341,7 +344,7 @@ def canonical(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorts examples by the sha256 of their bytes and label; returns them read-only.
 
-    Inputs are (N, ...), uint8 or float32, labels (N,), integers, or (N, C), float64.
+    Inputs are (N, ...), of any dtype, labels (N,), integers, or (N, C), float64.
     copy=False sorts the inputs in place.
     """
     return _arranged(inputs, labels, _canonical_order(inputs, labels), copy)

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from nnlab.report import answering, effects
+from nnlab.report.scores import score_of
 from nnlab.report.trials import named, several, sweep_of, trial_name
 from nnlab.results import DROPPED, UNFINISHED, Results, seal
 from nnlab.statistics import rate_range
@@ -21,7 +22,6 @@ from nnlab.statistics.targets import StepsToTarget
 from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS
 from nnlab.study import Quantity
 from nnlab.words import numbers as texts
-from nnlab.words.settings import words
 
 FEW = 6  # up to here the answer goes through the trials one by one
 DIVERGE, STAY = ("diverges", "diverge"), ("stays at chance", "stay at chance")
@@ -194,7 +194,8 @@ def _speed(findings: Findings) -> list[str]:
     times = {t: time for t, time in every.items() if time.n}
     if not times:
         return []
-    goal = f"{100 * target:g} % {words(results.validation_score)}"
+    score = score_of(results)
+    goal = f"{score.goal(target)} validation {score.name}"
     order = sorted(times, key=lambda t: (times[t].median_epochs, -times[t].reached))
     first = order[0]
     if not any(time.reached for time in times.values()):
@@ -258,24 +259,25 @@ def _best(findings: Findings) -> list[str]:
     Validation chooses it; the test set confirms that or says that others are better.
     """
     results, best = findings.results, findings.best
+    score = score_of(results)
+    test = score.of("test")
     gone = {t for some in findings.dropped.values() for t in some}
     if results.config["status"] == "interrupted":
         gone |= {t for t in findings.ran if findings.counts(t)[UNFINISHED]}
     ran = [t for t in findings.ran if t not in gone]
-    if best is None or results.test_score not in results.metrics:
+    if best is None or test not in results.metrics:
         reason = "each has unfinished networks, or fewer than half of them survive"
         return [f"No trial can be called best: {reason}."] if ran else []
-    score = words(results.test_score)
-    values = findings.final(best, results.test_score)
-    mean, low, high = findings.level(best, results.tested)
+    values = findings.final(best, test)
+    mean, low, high = findings.level(best, Quantity(metric=test))
     n = int(np.isfinite(values).sum())
     spread = f"mean and 95 % interval, n = {n}" if n >= 3 else f"n = {n}, no interval"
     if n < 3 <= results.study.num_seeds:
         spread += ": fewer than 3 seeds survive"
-    number = f"{percentage(texts.mean_text(mean, high, low=low))} ({spread})"
+    number = f"{score.with_unit(score.level(mean, high, low))} ({spread})"
     why = no_interval(results)
     if len(results.trials) == 1 or (len(ran) == 1 and not gone):
-        said = [f"{texts.capital(score)} is {number}."]
+        said = [f"Test {score.name} is {number}."]
     else:
         told = f"{named(results, best)} does best by validation"
         if gone:
@@ -286,14 +288,10 @@ def _best(findings: Findings) -> list[str]:
             network = cast(int, findings.best_of(findings.networks))
             name, level = trial_name(results, network), _levels(findings, [network])
             same += f"; of the networks {name} {level} is best"
-        said = [f"{texts.capital(told)}{more}, with a {score} of {number}{same}."]
+        told = f"{texts.capital(told)}{more}, with a test {score.name} of {number}"
+        said = [f"{told}{same}."]
         said += [] if why else rest
     return [*said, why] if why else said
-
-
-def percentage(mean: str) -> str:
-    """Returns a mean with its interval as a percentage: "95.7 % ± 0.2"."""
-    return mean.replace(" ±", " % ±") if "±" in mean else f"{mean} %"
 
 
 def _others(findings: Findings, ran: Collection[int]) -> tuple[str, str, list[str]]:
@@ -329,9 +327,9 @@ def _others(findings: Findings, ran: Collection[int]) -> tuple[str, str, list[st
         )
     seen = max((c.detectable for c in tested if c.trial in same), default=math.nan)
     if math.isfinite(seen):
-        said.append(
-            f"A difference of {100 * seen:.2g} points would show in 80 % of such runs."
-        )
+        score = score_of(results)
+        far = f"{score.factor * seen:.2g} {score.apart}".strip()
+        said.append(f"A difference of {far} would show in 80 % of such runs.")
     if unsure:
         who = f"{several(results, unsure)} {_levels(findings, unsure)}"
         told = "networks there often stay at chance"
@@ -350,13 +348,14 @@ def _loses_more(findings: Findings, trial: int) -> bool:
 
 def _levels(findings: Findings, trials: Sequence[int]) -> str:
     """Returns the mean test scores of trials: "(95.1 and 96.3 %)"."""
-    metric = findings.results.test_score
+    score = score_of(findings.results)
     order = sorted(trials, key=lambda t: sweep_of(findings.results).values[t])
-    means = [float(np.nanmean(findings.final(t, metric))) for t in order]
-    shown = [texts.fixed(100 * mean, 1) for mean in means]
-    if len(shown) >= FEW:
-        return f"({min(shown, key=float)} to {max(shown, key=float)} %)"
-    return f"({texts.joined(shown)} %)"
+    means = [float(np.nanmean(findings.final(t, score.of("test")))) for t in order]
+    if len(means) >= FEW:
+        means = [min(means), max(means)]
+    shown = score.values(means)
+    told = " to ".join(shown) if len(trials) >= FEW else texts.joined(shown)
+    return f"({told} {score.unit})".replace(" )", ")")
 
 
 def no_interval(results: Results) -> str:
@@ -424,10 +423,12 @@ def _halving(findings: Findings) -> list[str]:
         h = results.trials[trial].hyperparameters
         if not h.model.is_network:
             continue
-        steps = results.member(trial, "steps").astype(int) * h.batch_size
+        program = results.program(trial)
+        batch_size = h.batch_of(program["train_examples"])
+        steps = results.member(trial, "steps").astype(int) * batch_size
         trained += int(steps.sum())
         cut = has_status(results, trial, DROPPED)
-        whole = results.program(trial)["num_steps"] * h.batch_size
+        whole = program["num_steps"] * batch_size
         spared += int((whole - steps[cut]).sum())
     share = texts.percent(trained / (trained + spared), 0)
     return [
@@ -445,8 +446,8 @@ def _drops(findings: Findings) -> list[str]:
     moved = f"moved by up to {texts.count(sets.moved_pixels, 'pixel')}"
     rotated = f"rotated by up to {sets.rotated_degrees:g} degrees"
     said = (
-        _drop_on(findings, f"test_moved_{findings.results.score}", moved),
-        _drop_on(findings, f"test_rotated_{findings.results.score}", rotated),
+        _drop_on(findings, "test_moved_accuracy", moved),
+        _drop_on(findings, "test_rotated_accuracy", rotated),
     )
     return [text for text in said if text]
 
@@ -461,12 +462,11 @@ def _drop_on(findings: Findings, metric: str, change: str) -> str:
     drops = {t: v for t, v in every.items() if np.isfinite(v).any()}
     if best not in drops:
         return ""
-    normal = {t: np.nanmean(findings.final(t, results.test_score)) for t in drops}
+    normal = {t: np.nanmean(findings.final(t, "test_accuracy")) for t in drops}
     # A network that has learnt little has little to lose.
     drops = {t: v for t, v in drops.items() if normal[t] >= normal[best] - ALIKE}
     of_best = " of the best trial" if len(results.trials) > 1 else ""
-    score = words(metric).rpartition(" ")[2]
-    text = f"On images {change} the {score}{of_best} falls by "
+    text = f"On images {change} the accuracy{of_best} falls by "
     text += _drop(findings, best, metric, drops[best])
     least = min(drops, key=lambda t: (np.nanmean(drops[t]), t))
     others = f"of the trials within {100 * ALIKE:g} points of it on the normal set"
@@ -492,7 +492,7 @@ def _drop(findings: Findings, trial: int, metric: str, drops: np.ndarray) -> str
 def _untrained(findings: Findings) -> list[str]:
     """Compares accuracy and loss before training with those of chance."""
     results = findings.results
-    if "probabilities" not in results.study.figures or not results.in_nats:
+    if "probabilities" not in results.study.figures:
         return []
     groups: dict[tuple[float, int], list[int]] = {}
     for trial in findings.ran:
@@ -708,7 +708,8 @@ def _best_so_far(results: Results) -> str:
         done = float(np.nanmax(results.member(best, "steps").astype(float)))
     if best is None or not done:
         return ""
-    score = texts.percent(mean_score(results, best))
+    score = score_of(results)
+    value = score.text(mean_score(results, best))
     whose = f"best so far is {named(results, best)}, with a"
     if len(results.trials) == 1:
         whose = "so far it has a"
@@ -718,4 +719,4 @@ def _best_so_far(results: Results) -> str:
         whole = record["num_steps"] / record["steps_per_epoch"]
         epochs = "epoch" if whole == 1 else "epochs"
         of += f" after {done / record['steps_per_epoch']:.4g} of {whole:.4g} {epochs}"
-    return f"; {whose} {words(results.validation_score)} of {score} ({of})"
+    return f"; {whose} validation {score.name} of {value} ({of})"

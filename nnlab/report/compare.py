@@ -17,12 +17,12 @@ import numpy as np
 from nnlab import results
 from nnlab.machine.files import absolute, write_atomic
 from nnlab.report import answer, trials
-from nnlab.report.answer import percentage
 from nnlab.report.costs import examples_per_second, own_facts, peak, total
 from nnlab.report.figures import catalog, several_runs
 from nnlab.report.figures.drawing import captions, chart, style
 from nnlab.report.figures.drawing.levels import Level
 from nnlab.report.page import Content, filled, folder_of_figures, lay_out
+from nnlab.report.scores import Score, score_of
 from nnlab.report.sections import (
     Section,
     Table,
@@ -42,6 +42,7 @@ from nnlab.words import numbers as texts
 from nnlab.words import settings
 
 TRIALS, BESTS = "comparison.csv", "differences.csv"
+CURVES = ("validation_accuracy", "validation_r2", "validation_loss")
 FEW = 6  # up to here names, values and fields are gone through
 
 
@@ -90,10 +91,15 @@ class Run:
         return 0 if self.best is None else int(self.findings.alive(self.best).sum())
 
     @property
+    def of(self) -> Score:
+        """What its trials are compared by."""
+        return score_of(self.results)
+
+    @property
     def score(self) -> str:
-        """The best trial's test accuracy: "95.2 % ± 0.3 (n = 8)"."""
+        """The best trial's test score: "95.2 % ± 0.3 (n = 8)"."""
         few = ", no interval" if self.num_alive < 3 else ""
-        return f"{percentage(self.percent())} (n = {self.num_alive}{few})"
+        return f"{self.of.with_unit(self.level_text())} (n = {self.num_alive}{few})"
 
     def level(self, metric: str) -> Level | None:
         """Returns the best trial's final mean, as its report has it; None for none."""
@@ -102,15 +108,12 @@ class Run:
         level = Level(*self.findings.level(self.best, Quantity(metric=metric)))
         return None if np.isnan(level.mean) else level
 
-    def percent(self, metric: str = "") -> str:
-        """Returns the best trial's final mean with its interval, in percent.
-
-        That is of `Results.test_score`, if it is not of another metric.
-        """
-        level = self.level(metric or self.results.test_score)
+    def level_text(self, split: str = "test") -> str:
+        """Returns the best trial's final score with its interval, without the unit."""
+        level = self.level(self.of.of(split))
         if level is None:
             return texts.NONE
-        return texts.mean_text(level.mean, level.high, low=level.low)
+        return self.of.level(level.mean, level.high, level.low)
 
 
 class Runs(tuple[Run, ...]):
@@ -202,7 +205,7 @@ def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[tuple[str, int, bool], list[Run]] = {}
     for run in runs:
-        if run.best is not None and run.findings.is_measured(run.results.test_score):
+        if run.best is not None and run.findings.is_measured(run.of.of("test")):
             groups.setdefault(run.data, []).append(run)
     return list(groups.values())
 
@@ -228,15 +231,13 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...
             suffix, where = "", ""
             if len(groups) > 1:
                 suffix, where = f"_{place}", f"On {_data_name(group)}: "
-            results = group[0].results  # the test data are the same
-            for metric in (results.validation_score, "validation_loss"):
+            for metric in CURVES:
                 measured = [r for r in group if r.findings.is_measured(metric)]
                 if len(measured) > 1:  # a run alone has them in its own report
                     path = folder / f"best_{metric}{suffix}"
                     drawn.append(_curves(measured, metric, path, where))
-            drawn.append(
-                _finals(group, folder / f"all_{results.test_score}{suffix}", where)
-            )
+            name = f"all_{group[0].of.of('test')}{suffix}"
+            drawn.append(_finals(group, folder / name, where))
     return tuple(drawn)
 
 
@@ -257,14 +258,16 @@ def _curves(
 
 
 def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
-    canvas, score = style.canvas(1.0 + 0.42 * len(runs)), runs[0].results.test_score
-    several_runs.all_finals(canvas.add_subplot(), _chosen(runs), score)
+    canvas = style.canvas(1.0 + 0.42 * len(runs))
+    score = runs[0].of
+    metric = score.of("test")
+    several_runs.all_finals(canvas.add_subplot(), _chosen(runs), metric)
     style.save(canvas, path)
-    what = f"{where}final {settings.words(score)} of all trials, a row for each run"
+    what = f"{where}final test {score.name} of all trials, a row for each run"
     what = texts.capital(what)
     scale = captions.error_scale(canvas)
     (caption,) = notes("all_finals", what=what, scale=scale)
-    alt = f"{what}. Of the best trials: {_ends(runs, score)}"
+    alt = f"{what}. Of the best trials: {_ends(runs, metric)}"
     return catalog.Figure("final", path.name, alt, caption)
 
 
@@ -322,13 +325,12 @@ def sentences(runs: Runs) -> list[str]:
             said += _leader(runs, group, on)
         else:
             run = group[0]
-            score = settings.words(run.results.test_score)
-            said.append(f"{on}{run.full} has a {score} of {run.score}.")
+            said.append(f"{on}{run.full} has a test {run.of.name} of {run.score}.")
     if len(groups) > 1:
-        said.append("Accuracies on different test data are not compared.")
+        said.append("Results on different test data are not compared.")
     for run in runs:
         if not any(run in group for group in groups):
-            why = "no best trial" if run.best is None else "no test accuracy"
+            why = "no best trial" if run.best is None else "no test scores"
             said.append(f"{run.name} has {why}, and is not compared.")
     fields = [name for name, _ in differing(runs)]
     if fields:
@@ -352,10 +354,9 @@ def _leader(runs: Runs, group: Sequence[Run], on: str) -> list[str]:
         return expected_score(run.results, run.best) or 0.0
 
     lead = max(group, key=worth)
-    scores = lead.results.validation_score, lead.results.test_score
     said = [
-        f"{on}{'best' if on else 'Best'} by {settings.words(scores[0])} is "
-        f"{lead.full}, with a {settings.words(scores[1])} of {lead.score}."
+        f"{on}{'best' if on else 'Best'} by validation {lead.of.name} is {lead.full}, "
+        f"with a test {lead.of.name} of {lead.score}."
     ]
     others = [run for run in group if run is not lead]
     said += [f"{_against(runs, lead, run)}." for run in others[:FEW]]
@@ -370,9 +371,9 @@ def _against(runs: Runs, lead: Run, other: Run) -> str:
     (found,) = (d for d in runs.differences if {d.left, d.right} == {*places})
     mean = found.mean if found.left == places[0] else -found.mean
     half = max(found.high - found.mean, found.mean - found.low)
-    points = texts.mean_text(abs(mean), abs(mean) + half)
-    where = "above" if mean > 0 else "below"
-    far = f"{points} points {where}" if mean else "equal to"
+    apart = lead.of.level(abs(mean), abs(mean) + half, abs(mean) - half)
+    where = f"{lead.of.apart} {'above' if mean > 0 else 'below'}".strip()
+    far = f"{apart} {where}" if mean else "equal to"
     text = f"That is {far} that of {other.full}, {other.score}"
     if np.isnan(found.p_holm):
         return f"{text}: not tested ({found.reason})"
@@ -403,15 +404,13 @@ def _bests(runs: Runs) -> Section:
         {
             "left": runs[d.left].full,
             "right": runs[d.right].full,
-            "left, %": runs[d.left].percent(),
-            "right, %": runs[d.right].percent(),
-            "left minus right, points": texts.mean_text(d.mean, d.high, low=d.low),
+            **_levels(runs[d.left], runs[d.right], d),
             "compared": d.method or "no",
             "n, over": f"{d.n} {d.over}" if d.method else "",
             p: texts.p_text(d.p_holm)
             + f" ({texts.p_text(d.p_seeds)})" * (d.over != SEEDS),
             "significant": yes_or_no(d.resolved, d.p_holm),
-            "remarks": "; ".join(filter(None, (d.reason, *_shows(d)))),
+            "remarks": "; ".join(filter(None, (d.reason, *_shows(d, runs[d.left].of)))),
         }
         for d in runs.differences
     )
@@ -419,12 +418,20 @@ def _bests(runs: Runs) -> Section:
     return Section("bests", "Best against best", said, tables=(table,))
 
 
-def _shows(found: Difference) -> Iterator[str]:
+def _levels(left: Run, right: Run, found: Difference) -> dict[str, str]:
+    score = left.of
+    unit, apart = (f", {text}" * bool(text) for text in (score.unit, score.apart))
+    return {
+        f"left{unit}": left.level_text(),
+        f"right{unit}": right.level_text(),
+        f"left minus right{apart}": score.level(found.mean, found.high, found.low),
+    }
+
+
+def _shows(found: Difference, score: Score) -> Iterator[str]:
     if np.isfinite(found.detectable):
-        yield (
-            f"a difference of {100 * found.detectable:.2g} points would show in 80 % "
-            "of such comparisons"
-        )
+        far = f"{score.factor * found.detectable:.2g} {score.apart}".strip()
+        yield f"a difference of {far} would show in 80 % of such comparisons"
 
 
 def _studies(runs: Sequence[Run]) -> Section:
@@ -523,10 +530,8 @@ def _runs(runs: Sequence[Run]) -> Section:
             "trials": str(len(run.results.study.sweep)),
             "seeds": run.results.study.seeds().partition(" seed")[0],
             "best trial": texts.NONE if run.best is None else run.trial,
-            **{
-                f"{settings.words(metric)}, %": run.percent(metric)
-                for metric in (run.results.validation_score, run.results.test_score)
-            },
+            run.of.header("validation"): run.level_text("validation"),
+            run.of.header("test"): run.level_text(),
             "n": texts.NONE if run.best is None else str(run.num_alive),
             "parameters": parameters(run),
         }

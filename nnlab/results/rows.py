@@ -23,7 +23,7 @@ FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = range(len(results.STATUSES))
 """Codes of the statuses, in the order of `results.STATUSES`."""
 
 _BEST = "best_accuracy"
-"""The name of a checkpoint's column of the best scores."""
+"""Column of a checkpoint with `Rows.best_score`."""
 
 
 def no_members() -> np.ndarray:
@@ -206,10 +206,10 @@ class Rows:
             values = column.reshape(found._shape)
             if name == "status":
                 found.status[:] = np.vectorize(codes.get)(values.data)
-            elif name == _BEST:
-                found.best_score[:] = values
             elif name in ("steps", "at_chance"):
                 getattr(found, name)[:] = values
+            elif name == _BEST:
+                found.best_score[:] = values
             elif name not in ("trial", "seed"):
                 found.more.put(name, values.data, ~np.ma.getmaskarray(values))
         curves = _columns(arrays["curves"])
@@ -305,10 +305,15 @@ def plain_rows(
     return rows
 
 
-def curves_table(parts: Iterable[Rows]) -> pa.Table:
-    """Returns the curves of several programs, sorted by trial, seed and step."""
+def curves_table(
+    parts: Iterable[Rows], columns: Mapping[str, pa.DataType] = results.CURVES
+) -> pa.Table:
+    """Returns the curves of several programs, sorted by trial, seed and step.
+
+    The `columns` come first.
+    """
     found = [part._curves() for part in parts]
-    whole = _sorted(found, results.CURVES, "trial", "seed", "step")
+    whole = _sorted(found, columns, "trial", "seed", "step")
     if "validation_r2" in whole.column_names:  # of a regression
         return whole.drop_columns([*ACCURACIES])
     return whole

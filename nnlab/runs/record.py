@@ -44,6 +44,7 @@ class Record:
     Attributes:
       about: its record in ``config.json``.
       rows: the curves and the members.
+      probed: what probes measured; its members are not read.
       severity: its rows of ``severity.csv``.
       seen: what pictures need of the final members, by the index of a trial.
       each: what the final members said of each example, by the file that holds it.
@@ -64,7 +65,7 @@ class Record:
         shape = len(program.trials), program.members.num_seeds
         self.program, self.clock = program, clock
         self.about = program.to_dict()
-        self.rows = Rows(program.members)
+        self.rows, self.probed = Rows(program.members), Rows(program.members)
         self.severity: list[dict[str, Any]] = []
         self.seen: dict[int, pictures.Seen] = {}
         self.each: dict[str, Answers] = {}
@@ -126,6 +127,8 @@ class Record:
             if each := saved.arrays(item):  # an earlier nnlab saved none
                 self.each[file] = Answers.from_arrays(each, shape)
         self.rows = Rows.from_arrays(members, arrays)
+        if probed := saved.arrays("probes"):
+            self.probed = Rows.from_arrays(members, probed)
         self.severity = plain_rows(known["severity"], results.SEVERITY, "trial", "seed")
         self.clock.rows = plain_rows(
             known["timings"], results.TIMINGS, "cohort", "segment"
@@ -142,7 +145,7 @@ class Record:
         if not isinstance(program, NetworkProgram):
             self.done = self._num_grown * len(program.dataset.train.labels)
             return
-        batch_size, steps = program.hyperparameters.batch_size, self.rows.steps
+        batch_size, steps = program.batch_size, self.rows.steps
         ended = self.rows.has_status(STOPPED, DIVERGED, DROPPED)
         self._step = int(steps.max())
         self.done = int(steps.sum()) * batch_size
@@ -178,7 +181,7 @@ class Record:
 
     def _examples(self, num_steps: int) -> int:
         """Counts the examples of some steps, over all members that train."""
-        batch_size = self.program.hyperparameters.batch_size
+        batch_size = self._network.batch_size
         return num_steps * batch_size * int(self.still_training.sum())
 
     @contextlib.contextmanager
@@ -213,7 +216,7 @@ class Record:
         seen, lost = alive & self.still_training, self.still_training & ~alive
         values = metrics | self._along(measured, num_steps, samples)
         epoch = step / program.steps_per_epoch
-        rows.add(step, epoch, step * program.hyperparameters.batch_size, values, seen)
+        rows.add(step, epoch, step * program.batch_size, values, seen)
         rows.steps[seen] = step
         stopped = seen & measured["stopped"]
         self._note_score(step, measured, metrics[self._score], seen)
@@ -238,6 +241,18 @@ class Record:
         for curve, mean in zip(self._means, self._scores.mean(axis=1)):
             curve.append(float(mean))
         self._note_worths()
+
+    def add_probed(
+        self, step: int, alive: np.ndarray, values: Mapping[str, np.ndarray]
+    ) -> None:
+        """Adds what probes measured after a step, of the members that still train.
+
+        All are (T, S); `alive` is bool, the values are by column.
+        """
+        network, wide = self._network, {n: v.astype(float) for n, v in values.items()}
+        examples = step * network.batch_size
+        epoch, rows = step / network.steps_per_epoch, alive & self.still_training
+        self.probed.add(step, epoch, examples, wide, rows)
 
     def _along(
         self, measured: Mapping[str, Any], num_steps: int, samples: int

@@ -163,11 +163,11 @@ def _tell(
     if not found.has_run(index) or has_status(found, index, UNFINISHED).any():
         known.tell(trial, state=states.FAIL)
         return
-    accuracy, epochs = mean_score(found, index), dropped_after(found, index)
+    score, epochs = mean_score(found, index), dropped_after(found, index)
     if epochs is None:
-        known.tell(trial, accuracy)
+        known.tell(trial, score)
         return
-    trial.report(accuracy, step=round(epochs))
+    trial.report(score, step=round(epochs))
     known.tell(trial, state=states.PRUNED)
 
 

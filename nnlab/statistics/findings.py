@@ -6,7 +6,7 @@ the best trial. `Findings` computes a statistic on first use and keeps it::
 
     findings = Findings(results)
     findings.best  # index of the best trial by validation
-    findings.final(findings.best, "test_accuracy")  # of its networks, (S,)
+    findings.final(findings.best, "test_loss")  # of its networks, (S,)
 
 The other modules say how a statistic is computed. Kept arrays are read-only.
 """
@@ -92,11 +92,11 @@ class Findings:
     @once
     def compared(self) -> tuple[ranking.Comparison, ...]:
         """Each trial's difference to the best in final test score, if measured."""
-        metric = self.results.test_score
-        if metric not in self.results.metrics:
+        test = f"test_{self.results.score}"
+        if test not in self.results.metrics:
             return ()
         every = range(len(self.results.trials))
-        values = np.array([self.final(t, metric) for t in every])
+        values = np.array([self.final(t, test) for t in every])
         return ranking.compare_to_best(self.results, self.best, values)
 
     @once
@@ -117,7 +117,7 @@ class Findings:
 
     @once
     def target(self) -> float:
-        """The validation score that trials are to reach; NaN for none."""
+        """The validation accuracy, or r2, that trials are to reach; NaN for none."""
         if self.results.study.target:
             return self.results.study.target
         best = self.best_of(self.networks)

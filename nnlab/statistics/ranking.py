@@ -20,7 +20,14 @@ from nnlab.statistics.effects import (
     paired_p,
     parting_p,
 )
-from nnlab.statistics.examples import SEEDS, answers, ratio, widened
+from nnlab.statistics.examples import (
+    SEEDS,
+    answers,
+    final_score,
+    limits,
+    ratio,
+    widened,
+)
 from nnlab.statistics.intervals import LEVEL
 from nnlab.statistics.members import (
     alive,
@@ -29,7 +36,6 @@ from nnlab.statistics.members import (
     carried_forward,
     final_values,
     has_status,
-    is_part,
     networks,
 )
 from nnlab.statistics.power import detectable, seeds_help
@@ -40,9 +46,9 @@ _MOST_VALUES = 2**22
 
 
 def mean_score(results: Results, trial: int) -> float:
-    """Returns a trial's last mean validation score, however its networks ended.
+    """Returns a trial's last mean validation accuracy, however its networks ended.
 
-    A diverged one counts with that of chance.
+    A diverged one counts with the accuracy of chance.
     """
     lost = has_status(results, trial, DIVERGED)
     last = _last_score(results, trial)
@@ -51,18 +57,18 @@ def mean_score(results: Results, trial: int) -> float:
 
 
 def _last_score(results: Results, trial: int) -> np.ndarray:
-    curve = carried_forward(results, trial, results.validation_score)
+    curve = carried_forward(results, trial, f"validation_{results.score}")
     return final_values(results, trial, curve)
 
 
-def worth(score: np.ndarray, lost: np.ndarray, chance: float) -> float | None:
-    """Returns the mean validation score of a trial's seeds, (S,).
+def worth(accuracy: np.ndarray, lost: np.ndarray, chance: float) -> float | None:
+    """Returns the mean validation accuracy of a trial's seeds, (S,).
 
-    The `lost` ones, which diverged, count with the score of chance: one lucky
+    The `lost` ones, which diverged, count with the accuracy of chance: one lucky
     survivor of eight at 99 % makes a trial of 21 %. None if fewer than half survive, or
-    one has no score yet.
+    one has no accuracy yet.
     """
-    mean = float(np.where(lost, chance, score).mean())
+    mean = float(np.where(lost, chance, accuracy).mean())
     return None if 2 * lost.sum() > len(lost) or np.isnan(mean) else mean
 
 
@@ -74,7 +80,7 @@ def leading(worths: Mapping[int, float]) -> int | None:
 def expected_score(
     results: Results, trial: int, *, so_far: bool = False
 ) -> float | None:
-    """Returns a trial's expected final validation score; see `worth`.
+    """Returns a trial's expected final validation accuracy; see `worth`.
 
     None if fewer than half survive, or a network is dropped or unfinished; with
     `so_far` the last evaluation of an unfinished one counts.
@@ -117,7 +123,7 @@ def _expected(
 
 
 def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
-    """Returns the trial with the lowest expected score on the best trial's data set.
+    """Returns the trial with the lowest expected accuracy on the best trial's data set.
 
     `among` are indices, the best one's included; all when None. Returns None if no
     other trial on that data set has an `expected_score`.
@@ -201,7 +207,7 @@ class Comparison:
 def compare_to_best(
     results: Results, best: int | None, values: np.ndarray
 ) -> tuple[Comparison, ...]:
-    """Compares each trial's final test score with the best trial's.
+    """Compares each trial's final test accuracy, or r2, with the best trial's.
 
     The test is over new seeds and new examples, where the run kept what each network
     said of each test example (`crossed.pairs_p`); over new data, where every seed drew
@@ -226,17 +232,14 @@ def compare_to_best(
       One comparison for each trial, in order of index. It is NaN and not significant
       for the best itself, for trials that did not run, and for all if there is no best.
     """
-    trials = [t.index for t in results.trials]
+    trials, test = [t.index for t in results.trials], final_score(results)
     if best is None:
         return tuple(Comparison(trial) for trial in trials)
 
-    score = results.tested
-    most = 1.0 if is_part(score.metric) else np.inf
-
     def effect_of(trial: int) -> tuple[Effect, str]:
         d = difference(values[trial], values[best])
-        plain = dataclasses.replace(paired(d), limits=(-most, most))
-        return widened(plain, d, [(score, [trial]), (score, [best])], results)
+        plain = dataclasses.replace(paired(d), limits=limits(results))
+        return widened(plain, d, [(test, [trial]), (test, [best])], results)
 
     def described(trial: int) -> Comparison:
         effect, over = effect_of(trial)
@@ -305,10 +308,11 @@ def _widened(
 
     `alone` are those over seeds.
     """
+    test = final_score(results)
     ran = [t.index for t in results.trials if results.has_run(t.index)]
-    if shares := [share for t in ran if (share := ratio(results, t, results.tested))]:
+    if shares := [share for t in ran if (share := ratio(results, t, test))]:
         return _paired(values, a, b, common, max(shares))
-    said = {t: found for t in ran if (found := answers(results, t, results.tested))}
+    said = {t: found for t in ran if (found := answers(results, t, test))}
     p = alone.copy()
     for of in {found.of for found in said.values()}:
         same = [t for t, found in said.items() if found.of == of]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from nnlab.results import Results, table
-from nnlab.statistics.members import is_accuracy
+from nnlab.results import table
 from nnlab.study import Quantity
 
 if TYPE_CHECKING:
@@ -36,9 +35,10 @@ def summarize(findings: "Findings") -> pa.Table:
     What is not defined is null, and so is a swept setting that the trial does not read.
     """
     results = findings.results
-    quantities = dict(_quantities(results))
+    quantities = dict(_quantities(results.metrics))
     shown = {path for t in results.trials for path in t.hyperparameters.identity()}
     compared = {c.trial: c for c in findings.compared}
+    compared_by = f"test_{results.score}"
     rows = []
     for trial in results.trials:
         counts = findings.counts(trial.index)
@@ -65,25 +65,22 @@ def summarize(findings: "Findings") -> pa.Table:
         row["median_epochs_to_target"] = _or_null(time.median_epochs)
         row["best"] = trial.index == findings.best
         if difference := compared.get(trial.index):
-            score = results.test_score
             for name in ("mean", "low", "high", "p_holm", "p_seeds"):
                 number = _or_null(getattr(difference, name))
-                row[f"{score}_difference_{name}"] = number
-            row[f"{score}_difference_n"] = difference.n
-            row[f"{score}_difference_resolved"] = difference.resolved
-            row[f"{score}_difference_over"] = difference.over
+                row[f"{compared_by}_difference_{name}"] = number
+            row[f"{compared_by}_difference_n"] = difference.n
+            row[f"{compared_by}_difference_resolved"] = difference.resolved
+            row[f"{compared_by}_difference_over"] = difference.over
         rows.append(row)
     return table(rows)
 
 
-def _quantities(results: Results) -> Iterator[tuple[str, Quantity]]:
-    metrics, score = results.metrics, results.test_score
+def _quantities(metrics: tuple[str, ...]) -> Iterator[tuple[str, Quantity]]:
     for metric in metrics:
         if metric.startswith(("train_", "validation_", "test_")):
             yield metric, Quantity(metric=metric)
-    for metric in metrics if score in metrics else ():
-        drops = metric.startswith("test_") and is_accuracy(metric)
-        if drops and metric != score:
+    for kind in ("moved", "rotated"):
+        if {"test_accuracy", metric := f"test_{kind}_accuracy"} <= {*metrics}:
             quantity = Quantity(metric=metric, reduction="drop_from_test")
             yield f"{metric}_drop", quantity
 

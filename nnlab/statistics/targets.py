@@ -53,17 +53,20 @@ class StepsToTarget:
         return round(self.reached_share * self.n) if self.n else 0
 
 
-def steps_to_target(results: Results, trial: int, target: float) -> StepsToTarget:
+def steps_to_target(
+    results: Results, trial: int, target: float, metric: str = ""
+) -> StepsToTarget:
     """Returns the share of a trial's networks that reach a target, and the median time.
 
     There is no mean over those that did: it would favour a trial in which only the
     luckiest networks arrive. A diverged network counts as not having reached it. Trees
-    have n = 0: they take no updates.
+    have n = 0: they take no updates. The target is of the validation score, unless
+    another `metric` is named.
     """
+    metric = metric or f"validation_{results.score}"
     is_network = results.trials[trial].hyperparameters.model.is_network
     if not (results.has_run(trial) and is_network) or np.isnan(target):
         return StepsToTarget(target, 0, np.nan, np.nan, np.nan)
-    metric = results.validation_score
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
     steps = reduce_members(results, quantity, trial)
     steps = steps[~np.isnan(steps)]
@@ -80,7 +83,7 @@ def censored_median(values: np.ndarray) -> float:
 
 
 def default_target(results: Results, best: int | None) -> float:
-    """Returns a round validation accuracy, or R2, that separates the trials.
+    """Returns a round validation accuracy (or r2) that separates the trials.
 
     A target qualifies if it is one of `TARGETS`, above chance, reached by at least
     three quarters of the best trial's finished and stopped networks, and not too easy:
@@ -93,7 +96,7 @@ def default_target(results: Results, best: int | None) -> float:
     """
     if best is None:
         return np.nan
-    metric = results.validation_score
+    metric = f"validation_{results.score}"
     ran = [t for t in networks(results) if results.has_run(t)]
     curves = {t: carried_forward(results, t, metric) for t in ran}
     lost = {t: has_status(results, t, DIVERGED) for t in ran}

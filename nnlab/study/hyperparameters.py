@@ -35,6 +35,8 @@ SCHEDULES = (
 """The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
 WATCHED = ("validation_loss", "validation_accuracy")
+MODULE = "module.name"
+"""The path that says which of several modules of one's own a trial trains."""
 POOLS = ("max", "max_abs")
 
 SET = "where set"
@@ -86,6 +88,7 @@ _DROPS = Need(
     "model.layers",
 )
 _OWN = Need("a module of your own", lambda s: s[OWN_MODULE])
+_IN_BATCHES = Need("false", lambda s: not s["full_batch"], "full_batch")
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
 _MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
 _TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
@@ -134,10 +137,20 @@ class Module(Checked):
     """Attributes of a module of one's own that a trial sets.
 
     Attributes:
-      attributes: pairs of a name and a value, sorted.
+      attributes: pairs of a name and a value, sorted; the value of "name" says which of
+        several modules it is.
     """
 
-    attributes: tuple[tuple[str, Any], ...] = field((), opened=Any, needs=(_OWN,))
+    attributes: tuple[tuple[str, Any], ...] = field(
+        (), opened=Any, needs=(_OWN, _NETWORK)
+    )
+
+    @property
+    def text(self) -> str:
+        """What the trial sets, such as "Mine, width=8"; "" for nothing."""
+        values = dict(self.attributes)
+        named = [str(values.pop("name"))] if "name" in values else []
+        return ", ".join([*named, *(f"{name}={v}" for name, v in values.items())])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -426,14 +439,23 @@ class Hyperparameters(Checked):
 
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
-        "parquet:PATH", "hf:NAME", "folder:PATH" or "real_or_generated:NAME"; see
-        `nnlab.data.load`.
+        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME" or one of
+        `nnlab.data.generated`, such as "modular_addition:97"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
         values. Tables always are.
+      center: whether the mean training example is subtracted from inputs that are not
+        standardized.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
+      label_noise: traced share of the training labels that are random, drawn once for
+        each seed, uniformly over all classes; 1 for random labels. `train_loss` is by
+        these labels, `train_clean_loss` by the true ones.
+      input_noise: traced standard deviation of Gaussian noise on what the network sees
+        of a training example, drawn anew for each batch.
+      blur: traced standard deviation, in pixels, of the Gaussian by which training
+        images are blurred.
       model: the network.
       module: attributes of a module of one's own, in the place of `model`.
       loss: what training minimises.
@@ -442,6 +464,8 @@ class Hyperparameters(Checked):
       transfer: where the network's backbone gets its first weights.
       batch_size: examples in an update. The short batch at the end of an epoch is
         dropped; the order changes each epoch, so no example is left out for good.
+      full_batch: whether all training examples are in every update, so that an epoch is
+        one; `batch_size` is then not read.
       num_epochs: passes over the training examples.
       max_steps: updates after which training ends early; 0 for no limit.
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
@@ -456,14 +480,30 @@ class Hyperparameters(Checked):
     dataset: str = "digits"
     train_size: int = field(0, minimum=0)
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
+    center: bool = field(
+        False,
+        later=True,
+        needs=(
+            *(_NETWORK, _SCALED, _OWN_SCALE),
+            Need("off", lambda s: not s["standardize"], "standardize"),
+        ),
+    )
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
+    label_noise: float = field(
+        0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
+    )
+    input_noise: float = field(
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,)
+    )
+    blur: float = field(0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,))
     model: Model = Model()
     module: Module = Module()
     loss: Loss = field(Loss(), needs=(_NETWORK,))
     optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
     schedule: Schedule = field(Schedule(), needs=(_NETWORK,))
     transfer: Transfer = field(Transfer(), needs=(_NETWORK,))
-    batch_size: int = field(32, minimum=1, needs=(_NETWORK,))
+    batch_size: int = field(32, minimum=1, needs=(_NETWORK, _IN_BATCHES))
+    full_batch: bool = field(False, later=True, needs=(_NETWORK,))
     num_epochs: int = field(10, minimum=1, needs=(_NETWORK,))
     max_steps: int = field(0, minimum=0, needs=(_NETWORK,))
     eval_every_epochs: float = field(1.0, above=0.0, needs=(_NETWORK,))
@@ -488,6 +528,10 @@ class Hyperparameters(Checked):
             check_path(path)
             put(values, path, value)
         return from_mapping(Hyperparameters, values, "")
+
+    def batch_of(self, train_examples: int) -> int:
+        """Returns how many of so many training examples are in an update."""
+        return train_examples if self.full_batch else self.batch_size
 
     @property
     def data(self) -> str:
@@ -654,7 +698,9 @@ def differing(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 _LEAVES = {
     path.removesuffix(".name").rpartition(".")[2]: path
-    for path in sorted(PATHS, key=lambda path: not path.startswith("transfer."))
+    for path in sorted(
+        (*PATHS, MODULE), key=lambda path: not path.startswith("transfer.")
+    )
 }
 """The path of each last part; the fields of `Transfer` give way to others."""
 
@@ -692,6 +738,7 @@ TUPLES = (
     *(path for path in PATHS if typing.get_origin(_FIELDS[path][0])),
     "figures",
     "looks",
+    "probes",
     "vary",
 )
 """Fields that hold a tuple, those of the study itself included."""

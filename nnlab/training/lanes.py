@@ -154,15 +154,16 @@ class Batches(NamedTuple):
     mask: np.ndarray  # bool (batches, B), False for padding
 
     @classmethod
-    def cut(cls, split: Split, size: int) -> "Batches":
+    def cut(cls, split: Split, size: int, room: int = 0) -> "Batches":
         """Cuts a split into the fewest batches of at most `size` examples.
 
         A batch holds fewer if that saves padding: 288 examples make one batch of 288,
-        not of 4,096.
+        not of 4,096. There is room for at least `room` examples in all.
         """
         inputs, labels = flattened(split.inputs), split.labels
-        count = math.ceil(len(labels) / size)
-        size = math.ceil(len(labels) / count)
+        most = max(len(labels), room)
+        count = math.ceil(most / size)
+        size = math.ceil(most / count)
         padding = count * size - len(labels)
         mask = np.arange(count * size) < len(labels)
         return cls(

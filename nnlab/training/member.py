@@ -19,10 +19,15 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import losses, metrics, own
+from nnlab.training import disturbances, losses, metrics, modules
+from nnlab.training.disturbances import Drawn
 
 Traced = Mapping[str, jax.Array]
 """The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
+
+
+Schedule = Callable[[jax.Array, Traced], jax.Array]
+"""From the step, int32 (), and the traced hyperparameters to a factor on the rate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +40,12 @@ class Recipe:
       runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
       optimizer: makes an optax transformation from the keywords learning_rate,
         momentum and weight_decay (traced scalars).
-      schedule: factor on the learning rate, from the step (int32 scalar) and the
-        traced hyperparameters.
+      schedule: factor on the learning rate.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
+      full_batch: whether all training examples are in every step.
+      relabels: number of classes from which random labels are drawn; 0 for none.
       activity: whether `judge` measures the share of active units.
       example_losses: whether the losses of each example are kept of the final members,
         beside whether it was right.
@@ -49,14 +55,16 @@ class Recipe:
         the validation set, after which a member stops early; 0 for never.
       averages: whether a moving average of the weights is kept and evaluated.
       loss: of each example, see `losses`; also evaluated, then without smoothing.
+      probes: functions that measure a network along training, see `probes`.
+      probe_batch: most examples in a batch of the loss that they see.
       target_mean, target_unit: of a regression, float32 (1, C), see
         `nnlab.data.Dataset`; else None.
     """
 
-    module: nn.Module | own.Called
+    module: nn.Module | modules.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
-    schedule: Callable[[jax.Array, Traced], jax.Array]
+    schedule: Schedule
     input_shape: tuple[int, ...]
     input_scale: float | np.ndarray
     runs: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
@@ -64,6 +72,8 @@ class Recipe:
     )
     input_shift: float | np.ndarray = 0.0
     augment_pixels: int = 0
+    full_batch: bool = False
+    relabels: int = 0
     activity: bool = False
     example_losses: bool = False
     own_metrics: Mapping[str, metrics.Metric] = dataclasses.field(default_factory=dict)
@@ -72,6 +82,8 @@ class Recipe:
     watched: str = "loss"
     averages: bool = False
     loss: losses.Loss = losses.softmax_cross_entropy
+    probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    probe_batch: int = 0
     target_mean: np.ndarray | None = None
     target_unit: np.ndarray | None = None
 
@@ -202,7 +214,7 @@ def train_step(
     traced: Traced,
     key: jax.Array,
     inputs: jax.Array,
-    labels: jax.Array,
+    labels: jax.Array | Drawn,
     *,
     sample: jax.Array,
     check: jax.Array,
@@ -219,7 +231,8 @@ def train_step(
     if recipe.augment_pixels:
         images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
         shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-        inputs = shifted(shift_key, images, recipe.augment_pixels)
+        inputs = disturbances.shifted(shift_key, images, recipe.augment_pixels)
+    labels = disturbances.as_trained(labels, traced.get("label_noise"))
 
     (loss, batch_stats), gradients = jax.value_and_grad(
         lambda params: batch_loss(
@@ -229,9 +242,7 @@ def train_step(
     )(state.params)
 
     def updated() -> TrainState:
-        updates, opt_state = _optimizer(recipe, traced, state.step).update(
-            gradients, state.opt_state, state.params
-        )
+        updates, opt_state = update(recipe, state, traced, gradients)
         params = optax.apply_updates(state.params, updates)
         average = state.average
         if average is not None:
@@ -285,15 +296,22 @@ def batch_loss(
 ) -> tuple[jax.Array, Any]:
     """Returns the loss that training minimises, float32 (), and new batch statistics.
 
-    It is the mean over stored inputs (B, values), with dropout drawn from `key`.
+    It is the mean over stored inputs (B, values), with dropout and noise drawn from
+    `key`.
     """
+    x = scaled(recipe, inputs)
+    if "blur" in traced:
+        x = disturbances.blurred(x, traced["blur"])
+    if "input_noise" in traced:
+        noise_key = jax.random.fold_in(key, zlib.crc32(b"input_noise"))
+        x = disturbances.noisy(noise_key, x, traced["input_noise"])
     logits, updated = recipe.module.apply(
         {
             "params": params,
             "batch_stats": batch_stats,
             "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
         },
-        scaled(recipe, inputs),
+        x,
         train=True,
         rngs={"dropout": key},
         mutable=["batch_stats"],
@@ -391,21 +409,6 @@ def in_units(recipe: Recipe, stored: Any) -> Any:
     return stored * recipe.target_unit + recipe.target_mean
 
 
-def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
-    """Moves each of the images (B, H, W, C) by up to `pixels` along both axes.
-
-    Offsets are whole and uniform; pixels from outside the image are 0.
-    """
-    room = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-    padded = jnp.pad(images, room)
-    starts = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
-
-    def cut(image: jax.Array, start: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (start[0], start[1], 0), images.shape[1:])
-
-    return jax.vmap(cut)(padded, starts)
-
-
 def note_best(
     recipe: Recipe, state: TrainState, sums: Mapping[str, jax.Array]
 ) -> TrainState:
@@ -460,11 +463,24 @@ def rescaled(
     return floats.reshape(inputs.shape[0], *shape)
 
 
+def update(
+    recipe: Recipe, state: TrainState, traced: Traced, gradients: Any
+) -> tuple[Any, Any]:
+    """Returns what gradients add to the parameters, and the optimizer's new state."""
+    optimizer = _optimizer(recipe, traced, state.step)
+    return optimizer.update(gradients, state.opt_state, state.params)
+
+
+def learning_rate(recipe: Recipe, traced: Traced, step: jax.Array) -> jax.Array:
+    """Returns the learning rate of the update after a step, float32 ()."""
+    return traced["learning_rate"] * recipe.schedule(step, traced)
+
+
 def _optimizer(
     recipe: Recipe, traced: Traced, step: jax.Array
 ) -> optax.GradientTransformation:
     return recipe.optimizer(
-        learning_rate=traced["learning_rate"] * recipe.schedule(step, traced),
+        learning_rate=learning_rate(recipe, traced, step),
         momentum=traced["momentum"],
         weight_decay=traced["weight_decay"],
     )

@@ -33,10 +33,12 @@ def words(name: str) -> str:
         leaf = f"number of {count[1]}"
     if averaged := re.fullmatch(r"(\w+)_averaged_(loss|accuracy|r2|mae)", name):
         return f"{words(f'{averaged[1]}_{averaged[2]}')} of averaged weights"
+    if of_train := re.fullmatch(r"train_clean_(\w+)", name):
+        return f"train {words(of_train[1])} by true labels"
     if further := re.fullmatch(r"test_(\w+)_(loss|accuracy|r2|mae)", name):
         return words(f"{further[1]}_test_{further[2]}")
-    if number := re.fullmatch(r"(\w+)_(r2|mae)", name):
-        return f"{number[1].replace('_', ' ')} {_NUMBERS[number[2]]}"
+    if number := re.fullmatch(r"(\w+_)?(r2|mae)", name):
+        return f"{(number[1] or '').replace('_', ' ')}{_NUMBERS[number[2]]}"
     if parent in _GROUPS:
         leaf = f"{parent} {leaf}"
     return (parent if leaf == "name" and parent else leaf).replace("_", " ")

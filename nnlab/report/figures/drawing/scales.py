@@ -15,8 +15,6 @@ from nnlab.report.figures.drawing.labels import apart, note, plain, wrapped
 from nnlab.report.figures.drawing.style import MUTED, dress
 from nnlab.report.trials import Sweep
 from nnlab.results import Results
-from nnlab.statistics.members import is_part
-from nnlab.study import SCORES
 from nnlab.words.settings import words
 
 FAR = 0.25  # of the trials may lie outside of the axes if they are far from the others
@@ -70,13 +68,12 @@ def scale_of(results: Results, metric: str, shown: np.ndarray) -> Scale:
     """Chooses the scale for finite values that will be drawn."""
     if metric.endswith("share"):
         return Scale("linear", True, math.inf)
-    if metric.endswith(SCORES):
+    if metric.endswith("accuracy"):
         part = metric.split("_")[0]
         counts = [d.get(part, d["test"]) for d in results.config["datasets"].values()]
         # From 95 % to 99 % a linear axis shows nothing: use the error's logarithm.
         error = shown.size > 0 and shown.max() >= 0.9
-        most = 1 - 0.5 / max(counts) if is_part(metric) else 1.0
-        return Scale("error" if error else "linear", True, most)
+        return Scale("error" if error else "linear", True, 1 - 0.5 / max(counts))
     wide = shown.size > 0 and shown.min() > 0 and shown.max() > 3 * shown.min()
     return LOG if wide else Scale("linear", False, math.inf)
 
@@ -253,7 +250,7 @@ def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:
 
 
 def draw_chance(ax: Axes, chance: float, along: Side = "y", label: str = "") -> None:
-    """Draws a dotted line across the axes at the accuracy of constant answers."""
+    """Draws a dotted line across the axes at the score of constant answers."""
     chart.kept(ax).chances.append(chance)
     line = ax.axvline if along == "x" else ax.axhline
     line(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1, label=label)
