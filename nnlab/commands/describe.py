@@ -453,8 +453,11 @@ def _described(
 def _data(program: "Program") -> list[str]:
     data = program.dataset
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
+    labels = f"{data.num_classes} classes"
+    if data.is_regression:
+        labels = f"regression of {', '.join(data.class_names)}"
     return [
-        f"data: {data.name}, {data.num_classes} classes; {sizes[0]:,} training, "
+        f"data: {data.name}, {labels}; {sizes[0]:,} training, "
         f"{sizes[1]:,} validation and {sizes[2]:,} test examples",
         *data.notes,
     ]

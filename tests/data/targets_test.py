@@ -69,7 +69,7 @@ def test_a_numeric_column_of_a_table_is_a_regression(tmp_path, monkeypatch):
     assert "csv.task=classification" in first.notes[0]
     assert first.digest == again.digest == other.digest
     assert np.array_equal(first.target_unit, again.target_unit)  # from the cache
-    np.testing.assert_allclose()
+
     assert not data.load(f"{name}:stars").is_regression
     asked = data.load(f"{name}:stars", csv={"task": "regression"})
     assert asked.is_regression
