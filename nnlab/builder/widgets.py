@@ -281,7 +281,12 @@ class ModelBuilder(controls.widgets.VBox):
     def _load(self, name: str) -> Dataset:
         if name not in self._loaded:
             self._loaded[name] = data.load(name, data_dir=self._data_dir)
-        return self._loaded[name]
+        if (found := self._loaded[name]).is_regression:
+            raise ValueError(
+                f"{name} has numbers to predict, and the builder shows classes: "
+                "nnlab.run trains on it"
+            )
+        return found
 
     def _choose_data(self, change: Any) -> None:
         if self._is_settling:

@@ -13,7 +13,7 @@ from nnlab.results.answers import SPLITS
 from nnlab.statistics.crossed import crossed, crossed_share, resampled
 from nnlab.statistics.effects import Effect
 from nnlab.statistics.intervals import MIN_SEEDS, mean_interval
-from nnlab.statistics.members import is_accuracy, reduce_members
+from nnlab.statistics.members import is_accuracy, is_score, reduce_members
 from nnlab.study import ORDER, RATIO, Quantity
 
 SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
@@ -103,14 +103,15 @@ def level(
     """Returns the mean of a trial's final networks with its 95 % interval.
 
     It is for new seeds and new examples where these are known, see `widened`. That of
-    an accuracy stays within [0, 1].
+    an accuracy stays within [0, 1], that of an r2 below 1.
     """
     values = reduce_members(results, quantity, trial)
     mean, low, high = map(float, mean_interval(values))
     plain = Effect(mean, low, high, int(np.count_nonzero(~np.isnan(values))))
     effect, _ = widened(plain, values, [(quantity, [trial])], results, 0.0)
-    if is_accuracy(quantity.metric) and quantity.reduction == "final":
-        return effect.mean, max(effect.low, 0.0), min(effect.high, 1.0)
+    if is_score(quantity.metric) and quantity.reduction == "final":
+        least = 0.0 if is_accuracy(quantity.metric) else -np.inf
+        return effect.mean, max(effect.low, least), min(effect.high, 1.0)
     return effect.mean, effect.low, effect.high
 
 

@@ -366,6 +366,7 @@ class EarlyStopping(Checked):
         never. Each keeps its best parameters, also if it reaches the last epoch.
       metric: "validation_loss", "validation_accuracy", or "auto": what the study's
         claims are about, the loss if all of them are about losses, else the accuracy.
+        A regression goes by the loss.
     """
 
     patience: int = field(0, minimum=0)

@@ -19,7 +19,7 @@ from nnlab.training import modules, own
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
 
-TAKEN = ("loss", "accuracy", "active_share")
+TAKEN = ("loss", "accuracy", "active_share", "r2", "mae")
 """Endings of nnlab's own metrics, by which tables and figures recognise them."""
 
 LARGE = 30.0

@@ -36,6 +36,7 @@ def found(data, tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_scikit_learn_in_the_users_units(data, found):
     last = found.curves().groupby(["trial", "seed"]).tail(1)
     row = last[(last["trial"] == 1) & (last["seed"] == 2)].iloc[0]
@@ -52,6 +53,7 @@ def test_metrics_are_those_of_scikit_learn_in_the_users_units(data, found):
     assert not any("accuracy" in column for column in last)
 
 
+@pytest.mark.slow
 def test_the_report_speaks_of_numbers(found):
     assert found.best == 1
     (verdict,) = found.findings.verdicts
@@ -65,6 +67,7 @@ def test_the_report_speaks_of_numbers(found):
     assert (about["classes"], about["chance"]) == (["price", "size"], 0.0)
 
 
+@pytest.mark.slow
 def test_a_saved_network_predicts_in_the_users_units(data, found, tmp_path):
     found.network(1, 0).save(tmp_path / "network")
     again = nnlab.load_network(tmp_path / "network")
@@ -88,6 +91,7 @@ def test_trees_are_regressors(model, tmp_path):
     assert "Test R² is" in trees.answer[0]
 
 
+@pytest.mark.slow
 def test_patience_halving_and_splits_go_by_the_loss(data, tmp_path):
     run = nnlab.run(
         dataset=data,
@@ -103,6 +107,8 @@ def test_patience_halving_and_splits_go_by_the_loss(data, tmp_path):
     steps = run.curves().loc[best, "step"].to_numpy()
     kept = run.members()["best_step"].to_numpy()
     assert np.array_equal(steps, kept)
+    facts = run.table("how")
+    assert "early_stopping.metric" not in facts
 
 
 def test_classes_alone_have_smoothed_labels_and_hinges(data, tmp_path):
