@@ -284,7 +284,7 @@ def _recipe(
         averages="average_decay" in traced,
         loss=_loss(h, handed),
         probes={
-            **{name: getattr(probes, name) for name in map(name_of, study.probes)},
+            **{name: probes.find(name) for name in map(name_of, study.probes)},
             **{name_of(text): probe for text, probe in handed.probes.items()},
         },
         probe_batch=h.batch_of(dataset.train.size),
