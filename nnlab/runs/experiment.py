@@ -289,8 +289,10 @@ def _with_own(past: _Past, handed: Handed, folder: pathlib.Path) -> _Past:
     own = own_of(past.study, handed)
     if past.config:
         with refusing(folder):
-            doubts = tuple(check_own(past.study.own, own))
-        return dataclasses.replace(past, doubts=doubts)
+            before, doubts = past.study.own, tuple(check_own(past.study.own, own))
+        modules = {**own.modules, **before.modules}  # of trials that were added, too
+        own = dataclasses.replace(before, modules=modules)
+        past = dataclasses.replace(past, doubts=doubts)
     return dataclasses.replace(past, study=dataclasses.replace(past.study, own=own))
 
 

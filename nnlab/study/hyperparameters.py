@@ -6,6 +6,7 @@ import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from nnlab.data.targets import AUTO, TASKS
 from nnlab.models import layers as layer_stack
 from nnlab.models.resnet_layers import STEMS
 from nnlab.study.fields import (
@@ -34,7 +35,8 @@ SCHEDULES = (
 """The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
 WATCHED = ("validation_loss", "validation_accuracy")
-AUTO = "auto"
+MODULE = "module.name"
+"""The path that says which of several modules of one's own a trial trains."""
 POOLS = ("max", "max_abs")
 
 SET = "where set"
@@ -135,10 +137,20 @@ class Module(Checked):
     """Attributes of a module of one's own that a trial sets.
 
     Attributes:
-      attributes: pairs of a name and a value, sorted.
+      attributes: pairs of a name and a value, sorted; the value of "name" says which of
+        several modules it is.
     """
 
-    attributes: tuple[tuple[str, Any], ...] = field((), opened=Any, needs=(_OWN,))
+    attributes: tuple[tuple[str, Any], ...] = field(
+        (), opened=Any, needs=(_OWN, _NETWORK)
+    )
+
+    @property
+    def text(self) -> str:
+        """What the trial sets, such as "Mine, width=8"; "" for nothing."""
+        values = dict(self.attributes)
+        named = [str(values.pop("name"))] if "name" in values else []
+        return ", ".join([*named, *(f"{name}={v}" for name, v in values.items())])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -412,10 +424,13 @@ class Csv(Checked):
       missing: rows that lack a value: "refuse" is an error, "drop" leaves them out,
         "mean" fills in the column's mean over the training examples.
       ignore: names of columns that are left out.
+      task: "classification" makes a class of each label, "regression" takes labels for
+        numbers; "auto" is regression where many different numbers are labels.
     """
 
     missing: str = field("refuse", choices=("refuse", "drop", "mean"), later=True)
     ignore: tuple[str, ...] = field((), later=True)
+    task: str = field(AUTO, choices=TASKS, later=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -424,8 +439,8 @@ class Hyperparameters(Checked):
 
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
-        "parquet:PATH", "hf:NAME", "folder:PATH" or "real_or_generated:NAME"; see
-        `nnlab.data.load`.
+        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME" or one of
+        `nnlab.data.generated`, such as "modular_addition:97"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
@@ -434,10 +449,9 @@ class Hyperparameters(Checked):
         standardized.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
-      label_noise: traced share of the training labels that are random: drawn once for
-        each seed, uniformly over all classes. At 1 all are; validation and test labels
-        stay. What is in training is `train_loss`, the true labels are in
-        `train_clean_loss`.
+      label_noise: traced share of the training labels that are random, drawn once for
+        each seed, uniformly over all classes; 1 for random labels. `train_loss` is by
+        these labels, `train_clean_loss` by the true ones.
       input_noise: traced standard deviation of Gaussian noise on what the network sees
         of a training example, drawn anew for each batch.
       blur: traced standard deviation, in pixels, of the Gaussian by which training
@@ -479,11 +493,9 @@ class Hyperparameters(Checked):
         0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
     )
     input_noise: float = field(
-        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,)
     )
-    blur: float = field(
-        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
-    )
+    blur: float = field(0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,))
     model: Model = Model()
     module: Module = Module()
     loss: Loss = field(Loss(), needs=(_NETWORK,))
@@ -686,7 +698,9 @@ def differing(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 _LEAVES = {
     path.removesuffix(".name").rpartition(".")[2]: path
-    for path in sorted(PATHS, key=lambda path: not path.startswith("transfer."))
+    for path in sorted(
+        (*PATHS, MODULE), key=lambda path: not path.startswith("transfer.")
+    )
 }
 """The path of each last part; the fields of `Transfer` give way to others."""
 

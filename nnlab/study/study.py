@@ -25,9 +25,11 @@ from nnlab.study.fields import (
 )
 from nnlab.study.hyperparameters import (
     AUTO,
+    MODULE,
     WATCHED,
     Flat,
     Hyperparameters,
+    Module,
     differing,
     every_path,
     needs_of,
@@ -210,17 +212,39 @@ class Own(Checked):
     A study that has any of these runs only if they are passed again.
 
     Attributes:
-      module: the module in place of `Hyperparameters.model`; None for none.
+      module: the module in place of `Hyperparameters.model`, that of the first trial if
+        there are several; None for none.
       metrics: ``{name: digest of its code}``, as of a module's.
       functions: likewise of the functions that train, such as "loss", and of
         probes, such as "probes:spread@50".
       datasets: ``{name in the study: digest}`` of data sets from arrays.
+      modules: the modules of trials that set something else in `Hyperparameters.module`
+        than the first, ``{text of what they set: as of an OwnModule}``.
     """
 
     module: OwnModule | None = None
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
-    functions: dict[str, Any] = dataclasses.field(default_factory=dict)
+    functions: dict[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"later": True}
+    )
     datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
+    modules: dict[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"later": True}
+    )
+
+    def record_of(self, by: Module) -> dict[str, Any] | None:
+        """Returns the record of the module that a trial trains; None for none."""
+        first = self.module and dataclasses.asdict(self.module)
+        return self.modules.get(by.text, first)
+
+    def plain(self) -> dict[str, Any]:
+        """Returns it for JSON, without empty parts that were added later."""
+        return {
+            part.name: value
+            for part in dataclasses.fields(self)
+            if (value := dataclasses.asdict(self)[part.name])
+            or "later" not in part.metadata
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -550,7 +574,8 @@ class Study(Checked):
 
     def settings(self, hyperparameters: Hyperparameters) -> Flat:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""
-        own = {OWN_MODULE: self.own.module is not None}
+        is_own = bool(self.own.module or hyperparameters.module.attributes)
+        own = {OWN_MODULE: is_own}
         return Flat(hyperparameters.flat() | own)
 
     def _choose_metric(self) -> None:
@@ -661,10 +686,9 @@ class Study(Checked):
         base = to_mapping(self.base)
         if base["early_stopping"]["metric"] == WATCHED[0] and not self._may_stop():
             base["early_stopping"]["metric"] = AUTO
+        values["own"] = self.own.plain()
         if self.own == Own():
             del values["own"]
-        elif not self.own.functions:  # as in the records of older runs
-            del values["own"]["functions"]
         return {**values, **base}
 
     @classmethod
@@ -737,7 +761,7 @@ def _labels(flats: Sequence[Mapping[str, Any]], swept: tuple[str, ...]) -> list[
     """
     if not swept:
         return ["base"] * len(flats)
-    leaves = [path.rpartition(".")[2] for path in swept]
+    leaves = ["module" if path == MODULE else path.rpartition(".")[2] for path in swept]
     parts = []
     for path, leaf in zip(swept, leaves):
         values = [flat[path] for flat in flats]

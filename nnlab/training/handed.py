@@ -4,10 +4,9 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
 from nnlab import data
@@ -16,7 +15,7 @@ from nnlab.data.dataset import read_only
 from nnlab.data.drawing import Drawing
 from nnlab.study import DRAWN, OWN_PROBE, Hyperparameters, MovedSets, Own, Study
 from nnlab.study.probes import name_of, parse
-from nnlab.training import own, probes
+from nnlab.training import modules, own, probes
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
 
@@ -57,7 +56,7 @@ class Handed:
 
     data_dir: str | os.PathLike[str] | None = None
     dataset: Dataset | None = None
-    module: nn.Module | None = None
+    module: Any = None
     own_metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
     functions: Mapping[str, Callable[..., Any]] = dataclasses.field(
         default_factory=dict
@@ -76,8 +75,11 @@ class Handed:
                 )
         _check_probes(self.probes, study)
         lacking = {}
-        if study.own.module and self.module is None:
-            lacking["module"] = f"module of its own, {study.own.module.name!r}"
+        set_by = [trial.hyperparameters.module.text for trial in study.trials()]
+        known = study.own.module
+        if (known or any(set_by)) and self.module is None:
+            name = repr(known.name) if known else next(filter(None, set_by))
+            lacking["module"] = f"module of its own, {name}"
         names = [name for name in study.own.metrics if name not in self.own_metrics]
         if names:
             listed = ", ".join(map(repr, names))
@@ -97,7 +99,7 @@ class Handed:
                 f"same, nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) "
                 "in Python"
             )
-        own.called(self.module)  # refuses what is no module, before data are loaded
+        modules.by_name(self.module)  # refuses what is none, before data are loaded
 
     @property
     def probes(self) -> dict[str, Callable[..., Any]]:
@@ -109,23 +111,36 @@ class Handed:
         }
 
     def own(self, study: Study) -> Own:
-        """Returns the record of the user's own module, metrics and data sets.
+        """Returns the record of the user's own modules, metrics and data sets.
 
-        Module and metrics are traced on the data of the study's first trial.
+        They are traced on the data of the first trial that has them.
         """
         self.check(study)
-        mine = own.called(self.module)
-        if not (self.dataset or mine or self.own_metrics or self.functions):
+        named = modules.by_name(self.module)
+        if not (self.dataset or named or self.own_metrics or self.functions):
             return Own()
-        some, *_ = self.data(study.trials()[0].hyperparameters, study)
-        found = own.record(mine, self.own_metrics, some.input_shape, some.num_classes)
+        settings = [trial.hyperparameters for trial in study.trials()]
+        first, *others = _by_module(settings) or settings[:1]
+
+        def record(h: Hyperparameters, metrics: Mapping[str, Metric]) -> Own:
+            mine = modules.chosen(named, h.module) if named else None
+            some, *_ = self.data(h, study)
+            return own.record(mine, metrics, some)
+
+        some, *_ = self.data(settings[0], study)
         names = study.datasets() if self.dataset else ()
         functions = {
             what: FUNCTIONS[what.partition(":")[0]][1](function, some)
             for what, function in self.functions.items()
         }
         return dataclasses.replace(
-            found, functions=functions, datasets=dict.fromkeys(names, some.digest)
+            record(first, self.own_metrics),
+            functions=functions,
+            datasets=dict.fromkeys(names, some.digest),
+            modules={
+                h.module.text: dataclasses.asdict(record(h, {}))["module"]
+                for h in others
+            },
         )
 
     def data(self, h: Hyperparameters, study: Study) -> Data:
@@ -147,6 +162,15 @@ class Handed:
             sets = _test_sets(some, test, study.test_sets)
             self.loaded[h.data] = some, sets, drawing
         return self.loaded[h.data]
+
+
+def _by_module(settings: Sequence[Hyperparameters]) -> list[Hyperparameters]:
+    """Returns the first of those that train each of the modules."""
+    found: dict[str, Hyperparameters] = {}
+    for h in settings:
+        if h.model.is_network:
+            found.setdefault(h.module.text, h)
+    return list(found.values())
 
 
 def _load(h: Hyperparameters, data_dir: Any) -> Dataset:
@@ -194,11 +218,12 @@ def _test_sets(dataset: Dataset, test: Split, asked: MovedSets) -> FurtherSets:
         inputs = transforms.TRANSFORMS[name](test.inputs[:count], amount)
         return Split(read_only(inputs), test.labels[:count])
 
+    counted = asked.severity and not dataset.is_regression  # of right answers
     splits = {f"test_{name}": changed(name, amount) for name, amount in wanted.items()}
     severities = {
         (name, float(amount)): changed(name, amount, transforms.SEVERITY_SIZE)
         for name, amounts in transforms.SEVERITIES.items()
-        for amount in (amounts if asked.severity else ())
+        for amount in (amounts if counted else ())
     }
     return FurtherSets(splits, asked.along_curve, severities)
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import optax
 
 from nnlab.study.fields import FieldError
-from nnlab.training import member, metrics, own
+from nnlab.training import member, metrics, modules, own
 from nnlab.training.member import Recipe, Traced, TrainState
 from nnlab.words.spelling import nearest
 
@@ -242,7 +242,7 @@ def noise_scale(network: Network, batch: Batch) -> dict[str, jax.Array]:
     size = max(1, min(network.recipe.probe_batch, total // SMALL_BATCHES))
     used = total // size * size
     if used == size:
-        raise own.OwnError("probe 'noise_scale' needs 2 examples: see probe_size")
+        raise modules.OwnError("probe 'noise_scale' needs 2 examples: see probe_size")
     mean, small = network.small_gradients(batch, size)
     big = inner(mean, mean)
     square = (used * big - size * small) / (used - size)
@@ -352,7 +352,7 @@ def measure(
     if not isinstance(found, Mapping):
         value = jnp.asarray(found)
         if value.ndim > 1:
-            raise own.OwnError(
+            raise modules.OwnError(
                 f"probe {name!r} returns shape {value.shape}: it needs (), (k,) or a "
                 "mapping of names to numbers"
             )
@@ -360,7 +360,7 @@ def measure(
     columns = {f"{name}_{key}".rstrip("_"): jnp.asarray(v) for key, v in found.items()}
     for column, value in columns.items():
         if value.shape or not jnp.issubdtype(value.dtype, jnp.number):
-            raise own.OwnError(
+            raise modules.OwnError(
                 f"probe {name!r} returns {value.dtype}{value.shape} as {column!r}, "
                 "which needs to be a number"
             )
