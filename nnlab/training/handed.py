@@ -14,8 +14,8 @@ from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
 from nnlab.data.drawing import Drawing
 from nnlab.study import DRAWN, OWN_PROBE, Hyperparameters, MovedSets, Own, Study
-from nnlab.study.probes import BUILT_IN, name_of, parse
-from nnlab.training import modules, own
+from nnlab.study.probes import name_of, parse
+from nnlab.training import modules, own, probes
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
 
@@ -233,7 +233,7 @@ def _check_probes(given: Iterable[str], study: Study) -> None:
     names = [name_of(text) for text in study.probes]
     for text in given:
         name = parse(text).name
-        if name in (*BUILT_IN, *names):
+        if name in (*probes.built_in(), *names):
             raise ValueError(f"probe {name!r} is there already: rename it")
         if name.startswith((*SPLITS, "batch_", "grad_norm")):
             raise ValueError(

@@ -320,7 +320,7 @@ def _recipe(
         target_mean=_row(dataset.target_mean),
         target_unit=_row(dataset.target_unit),
         probes={
-            **{name: getattr(probes, name) for name in map(name_of, study.probes)},
+            **{name: probes.find(name) for name in map(name_of, study.probes)},
             **{name_of(text): probe for text, probe in handed.probes.items()},
         },
         probe_batch=h.batch_of(dataset.train.size),

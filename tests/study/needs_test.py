@@ -65,6 +65,7 @@ BASES = {
 OTHERS = {
     "train_size": 40,
     "standardize": True,
+    "center": True,
     "augment_pixels": 1,
     "label_noise": 0.3,
     "input_noise": 0.1,
