@@ -100,6 +100,10 @@ def init(key, x):
     return [(0.1 * jax.random.normal(key, (x.shape[-1], 3)), jnp.zeros(3))]
 
 
+def half(key, x):
+    return jax.tree.map(lambda leaf: leaf.astype("bfloat16"), init(key, x))
+
+
 def apply(params, x):
     ((kernel, bias),) = params
     return x @ kernel + bias[None]
@@ -279,6 +283,11 @@ class Draws(Net):
         ((init, lambda params: 1), "takes no x: it is called with params, x"),
         ((Wide().init, Wide().apply), "of a Linen module: hand in that"),
         ((1, 2), "a pair of no functions"),
+        (
+            (init, lambda params, x, rng: noisy(params, x, train=True, rng=rng)),
+            "only w",
+        ),
+        ((half, apply), r"parameters 0/0 bfloat16\[6, 3\], .*: they must be float32"),
         ([], "holds no network"),
         ([Wide(), Wide()], "two modules are called 'Wide': name them"),
         ({"width": 8}, "'width': module is a int"),
