@@ -67,12 +67,11 @@ class OwnError(ValueError):
     """An error in the user's own code, in one line."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Called:
     """A network of the user's own, called as nnlab calls modules.
 
     Attributes:
-      given: what the user handed in.
       name: that of its class, or of its function.
       attributes: what `with_attributes` may set, ``{name: value}``.
       begin: parameters and what is kept beside them, from a key and examples.
@@ -81,7 +80,6 @@ class Called:
       remade: what the user would have handed in with other attributes.
     """
 
-    given: Any
     name: str
     attributes: Mapping[str, Any]
     begin: Callable[[jax.Array, Any], tuple[Any, Any]]
@@ -314,7 +312,7 @@ def _linen(module: nn.Module) -> Called:
         )
         return found[0], _joined(found[1])
 
-    return Called(module, name, attributes_of(module), begin, compute, module.clone)
+    return Called(name, attributes_of(module), begin, compute, module.clone)
 
 
 def attributes_of(module: nn.Module) -> dict[str, Any]:
@@ -413,7 +411,7 @@ def _pair(init: Any, apply: Any) -> Called:
     def refuse(**values: Any) -> Any:
         raise AssertionError(values)  # it has no attributes
 
-    return Called((init, apply), name, {}, begin, compute, refuse)
+    return Called(name, {}, begin, compute, refuse)
 
 
 def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
@@ -474,7 +472,7 @@ def _nnx(make: Callable[..., Any]) -> Called:
         return logits, _named(nnx.to_pure_dict(_split(model)[3]))
 
     remade = functools.partial(functools.partial, make)
-    return Called(make, name, attributes, begin, compute, remade)
+    return Called(name, attributes, begin, compute, remade)
 
 
 def _split(model: Any) -> tuple[Any, Any, Any, Any]:
