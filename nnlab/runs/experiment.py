@@ -13,8 +13,6 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import flax.linen as nn
-
 from nnlab import results
 from nnlab.data import Dataset
 from nnlab.machine import devices, processes
@@ -109,7 +107,7 @@ def run(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
-    module: nn.Module | None = None,
+    module: Any = None,
     own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
     functions: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
     lane_width: int = 0,

@@ -9,7 +9,6 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -58,7 +57,7 @@ def rerun(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
-    module: nn.Module | None = None,
+    module: Any = None,
     own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
     functions: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
 ) -> Rerun:

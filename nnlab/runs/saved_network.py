@@ -218,7 +218,7 @@ class Network:
         )
 
 
-def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Network:
+def load(path: str | os.PathLike[str], *, module: Any = None) -> Network:
     """Loads what `Network.save` wrote.
 
     Args:
@@ -281,7 +281,7 @@ def of_member(
     trial: int,
     seed: int,
     *,
-    module: nn.Module | None = None,
+    module: Any = None,
 ) -> Network:
     """Returns one network of a run, as it was at the end of its training.
 

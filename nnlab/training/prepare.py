@@ -284,9 +284,8 @@ def _recipe(
             dropout=bool(traced["dropout_rate"].any()),
         )
     else:
-        modules.check_kept(module, dataset.input_shape)
-        if (traced["init_scale"] != 1).any():
-            modules.check_kernels(module, dataset.input_shape)
+        is_scaled = bool((traced["init_scale"] != 1).any())
+        modules.check(module, dataset.input_shape, is_scaled)
     scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
