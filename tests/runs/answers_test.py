@@ -15,7 +15,7 @@ from nnlab.runs import experiment
 from nnlab.statistics.findings import Findings
 from nnlab.study import Study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 POINTS = tiny.study(
     [

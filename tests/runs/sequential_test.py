@@ -2,6 +2,7 @@
 """Which trials get more seeds, and how p-values pay for several looks."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -27,6 +28,8 @@ from nnlab.study import Claim, Quantity, Study
 from nnlab.study.members import by_program
 from nnlab.training import place, plan
 from nnlab.training.prepare import prepare
+
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 LOOKS = (4, 8, 16)
 
@@ -428,6 +431,10 @@ def trained(workdir, study=STUDY, resume=False, on_progress=None, kept=None):
     return looks.run(study, once, resume)
 
 
+KEPT = place.Kept()
+"""Programs, compiled once for the tests that do not count compilations."""
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     workdir, visits = tmp_path_factory.mktemp("looks") / "run", []
@@ -491,7 +498,9 @@ def test_interrupted_at_any_visit_it_ends_with_the_same_bytes(whole, tmp_path):
     workdir, visits = whole
     for visit in (visits // 3, 2 * visits // 3):
         # A report shows whatever is there by then.
-        own, *_ = gone_on(trained, tmp_path, visit, report.write)
+        KEPT.loaded = {}  # data are checked in each run
+        run = functools.partial(trained, kept=KEPT)
+        own, *_ = gone_on(run, tmp_path, visit, report.write)
         assert content(own) == content(workdir)
 
 
