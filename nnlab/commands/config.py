@@ -555,14 +555,11 @@ def _blame(error: BaseException, file: pathlib.Path) -> str:
 
 def _override(values: dict[str, Any], path: str, text: str) -> None:
     leaves = list(_leaves(values))
-    if path not in leaves:
+    if path not in leaves and not study_lib.is_path(path):
         known = [p for p in study_lib.PATHS if p in leaves]
         hint = spelling.nearest_path(path, dict.fromkeys([*known, *leaves]))
         raise UsageError(f"unknown field {path!r}{hint}")
-    *parents, leaf = path.split(".")
-    for parent in parents:
-        values = values[parent]
-    values[leaf] = parse_value(path, text)
+    study_lib.put(values, path, parse_value(path, text))
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from nnlab.results import Results
 from nnlab.statistics.members import networks
-from nnlab.study import PATHS
+from nnlab.study import differing
 from nnlab.study.fitting import meant
 from nnlab.words import numbers as texts
 from nnlab.words.settings import (
@@ -91,7 +91,7 @@ def paths(results: Results) -> tuple[str, ...]:
 
 def _differing(results: Results, trials: Collection[int]) -> tuple[str, ...]:
     flats = [results.trials[t].hyperparameters.flat() for t in trials]
-    return tuple(p for p in PATHS if any(f[p] != flats[0][p] for f in flats))
+    return differing(flats)
 
 
 def sweep_of(results: Results) -> Sweep:

@@ -19,14 +19,14 @@ from typing import Any
 
 from nnlab.study import (
     METRIC,
-    PATHS,
-    TRACED,
     Hyperparameters,
     Own,
     OwnModule,
     Study,
     Trial,
     digest_json,
+    is_path,
+    is_traced,
 )
 from nnlab.study.members import Members, alike, lacking, numbered
 
@@ -57,6 +57,9 @@ FOLLOWS = "where it is not set, it follows the claims; set it to what it was"
 OWN = "hand in the run's own"
 
 MOST_TEXT = 60
+
+_NAMED = ("datasets", "modules")
+"""Parts of the record of what is the user's own that name what other programs have."""
 
 
 @contextlib.contextmanager
@@ -159,6 +162,8 @@ def _check_epochs(old: Hyperparameters, new: Hyperparameters, study: Study) -> N
         why = UNDER_HALVING
     elif after < before:
         why = "may only grow"
+    elif "schedule" in study.own.functions:
+        why = "may not change: the schedule of your own depends on the end"
     elif new.schedule.name != "constant":
         why = (
             "may only grow under a constant learning rate: schedule.name="
@@ -243,12 +248,16 @@ def identity(
     """
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
-    static = {path: v for path, v in flats[0].items() if path not in TRACED}
-    if static["schedule.name"] == "constant" and not study.halving.factor:
+    static = {p: v for p, v in flats[0].items() if not is_traced(p, v)}
+    ends = study.halving.factor or "schedule" in study.own.functions
+    if static["schedule.name"] == "constant" and not ends:
         del static["num_epochs"]  # may grow
     del static["dataset"]  # a path, which may change
     data = config["datasets"][trials[0].hyperparameters.data]
-    own = [(t.index, *(flat[p] for p in TRACED)) for t, flat in zip(trials, flats)]
+    own = [
+        (trial.index, *(v for p, v in flat.items() if is_traced(p, v)))
+        for trial, flat in zip(trials, flats)
+    ]
     added = {f.name for f in dataclasses.fields(Study) if "later" in f.metadata}
     fields, plain = _flat(study), _flat(Study())
     same = {path for path in fields if path in added and fields[path] == plain[path]}
@@ -256,13 +265,14 @@ def identity(
         "program": record["index"] + 1,
         "first_seed": record["first_seed"],
         "num_seeds": record["num_seeds"],
-        **{p: v for p, v in fields.items() if p not in PATHS and p not in same},
+        **{p: v for p, v in fields.items() if not is_path(p) and p not in same},
         **static,
         "the digest of its trials' settings": digest_json(own)[:12],
         "the digest of its data": data["digest"][:12],
         "the digest of its backbone's source": record.get("source", "")[:12],
         "own": {
-            k: v for k, v in dataclasses.asdict(study.own).items() if k != "datasets"
+            **{k: v for k, v in study.own.plain().items() if k not in _NAMED},
+            "module": study.own.record_of(trials[0].hyperparameters.module),
         },
     }
     return dict(json.loads(json.dumps(found)))
@@ -296,10 +306,17 @@ def check_own(old: Own, new: Own) -> list[str]:
     Returns doubts, in words, where it is unknown whether the code has changed.
     """
     doubts = _check_module(old.module, new.module)
+    for text, record in old.modules.items():
+        now = new.modules.get(text)
+        doubts += _check_module(OwnModule(**record), now and OwnModule(**now))
     if {*old.metrics} != {*new.metrics}:
         raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
     for name, code in old.metrics.items():
         doubts += _doubts(f"metric {name!r}", code, new.metrics[name])
+    if {*old.functions} != {*new.functions}:
+        raise _another("functions", [*old.functions], [*new.functions], OWN)
+    for what, code in old.functions.items():
+        doubts += _doubts(what, code, new.functions[what])
     return doubts
 
 

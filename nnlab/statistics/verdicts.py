@@ -32,7 +32,7 @@ from nnlab.statistics.effects import (
 from nnlab.statistics.examples import SEEDS, widened
 from nnlab.statistics.intervals import MIN_SEEDS
 from nnlab.statistics.leaning import chances, lean
-from nnlab.statistics.members import is_accuracy
+from nnlab.statistics.members import is_accuracy, is_score
 from nnlab.statistics.ranking import parting
 from nnlab.statistics.targets import censored_median
 from nnlab.study import (
@@ -213,7 +213,7 @@ def _examine(findings: "Findings", claim: Claim) -> Draft:
 def _sides(findings: "Findings", claim: Claim) -> _Sides:
     results, quantity, names = findings.results, claim.quantity, ("left", "right")
     needed = [of.metric for of, _ in claim.compared]
-    needed += ["test_accuracy"] * (quantity.reduction == "drop_from_test")
+    needed += [f"test_{results.score}"] * (quantity.reduction == "drop_from_test")
     for column in filter(None, needed):
         if column not in results.metrics:
             raise _UntestedError(f"the curves have no column {column}")
@@ -222,8 +222,8 @@ def _sides(findings: "Findings", claim: Claim) -> _Sides:
         for name, (of, side) in zip((*names, *["side beside"] * 2), claim.compared)
     )
     if claim.right == "chance":
-        if not is_accuracy(quantity.metric) or quantity.reduction not in COMPARABLE:
-            raise _UntestedError("only an accuracy compares with chance")
+        if not is_score(quantity.metric) or quantity.reduction not in COMPARABLE:
+            raise _UntestedError("only an accuracy or r2 compares with chance")
         shares = [results.dataset(t.index)["chance"] for t in left.trials]
         right = dataclasses.replace(right, number=float(np.mean(shares)))
     if not beside:
@@ -265,7 +265,7 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
     trials = [trial for side in sides for trial in side.trials]
     seeds = min(trial.num_seeds for trial in trials)
     values = [_values(findings, side, seeds) for side in sides]
-    facts: dict[str, Any] = {"unit": _unit(quantity)}
+    facts: dict[str, Any] = {"unit": _unit(findings, quantity)}
     notes: list[str] = []
     steps, horizon = quantity.reduction == "steps_to", math.inf
     if steps and not claim.beside:
@@ -468,16 +468,17 @@ def _share_reached(steps: np.ndarray) -> float:
     return float(np.isfinite(known).mean()) if known.size else np.nan
 
 
-def _unit(quantity: Quantity) -> str:
+def _unit(findings: "Findings", quantity: Quantity) -> str:
     units = {"steps_to": "updates", "steps": "updates", "seconds": "s/epoch"}
-    loss = "nats" if quantity.metric.endswith("loss") else ""
+    is_loss = quantity.metric.endswith("loss") and findings.results.in_nats
+    loss = "nats" if is_loss else ""
     return units.get(quantity.reduction, loss)
 
 
 def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Draft:
     program = findings.results.program
     programs = [sorted({program(t.index)["index"] for t in s.trials}) for s in sides]
-    unit = _unit(claim.quantity)
+    unit = _unit(findings, claim.quantity)
     if set(programs[0]) & set(programs[1]):
         reason = "both sides train in one compiled program, at the same speed"
         return Draft(Verdict(claim, NOT_TESTABLE, reason, unit=unit))

@@ -16,6 +16,7 @@ from nnlab.study.claims import (
     RATIO,
     REDUCTIONS,
     RELATIONS,
+    SCORES,
     Claim,
     Quantity,
 )
@@ -23,7 +24,6 @@ from nnlab.study.hyperparameters import (
     DTYPES,
     MODELS,
     MOST_LAYERS,
-    NEEDS,
     OPTIMIZERS,
     PATHS,
     POOLS,
@@ -41,6 +41,14 @@ from nnlab.study.hyperparameters import (
     Optimizer,
     Schedule,
     Transfer,
+    check_path,
+    differing,
+    every_path,
+    is_argument,
+    is_path,
+    is_traced,
+    needs_of,
+    put,
 )
 from nnlab.study.study import (
     BANDS,
@@ -48,6 +56,7 @@ from nnlab.study.study import (
     METRIC,
     MOST_TRIALS,
     OF_TRIAL,
+    OWN_PROBE,
     OWNED,
     PARTS,
     PICTURES,

@@ -58,7 +58,8 @@ def field(default: Any = dataclasses.MISSING, **rules: Any) -> Any:
     the allowed elements of a tuple. `traced` marks an argument of the compiled program.
     `needs` says when the field is read, see `nnlab.study.needs`. `later` marks a field
     added after trials or checkpoints had ids, see `study.Hyperparameters.identity` and
-    `runs.resume.identity`.
+    `runs.resume.identity`. `opened` marks the field that holds all names that the
+    dataclass does not declare, as pairs of name and value, and is the values' type.
     """
     return dataclasses.field(default=default, metadata=rules)
 
@@ -69,8 +70,12 @@ class Checked:
     def __post_init__(self) -> None:
         cls: Any = type(self)
         for field in dataclasses.fields(cls):
-            name, hint = field.name, hints(cls)[field.name]
-            value = checked(getattr(self, name), hint, field.metadata, name)
+            name, hint, rules = field.name, hints(cls)[field.name], field.metadata
+            value = getattr(self, name)
+            if of := rules.get("opened"):
+                value = tuple((n, checked(v, of, rules, n)) for n, v in value)
+            else:
+                value = checked(value, hint, rules, name)
             object.__setattr__(self, name, value)
 
 
@@ -200,11 +205,16 @@ def _out_of_bounds(value: float, rules: Mapping[str, Any]) -> str:
 def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
     """Makes a dataclass from values; a FieldError names the path below `name`."""
     fields = dataclasses.fields(typing.cast(Any, cls))
-    allowed = [f.name for f in fields]
-    for key in values:
-        if key not in allowed:
+    allowed = [f.name for f in fields if "opened" not in f.metadata]
+    opened = next((f.name for f in fields if "opened" in f.metadata), "")
+    further = [key for key in values if key not in allowed]
+    for key in further:
+        if not (opened and str(key).isidentifier()):
             hint = nearest(key, allowed)
             raise FieldError(str(key), f"'{hint}", "unknown field '").within(name)
+    if further:
+        pairs = tuple(sorted((key, values[key]) for key in further))
+        values = {k: v for k, v in values.items() if k in allowed} | {opened: pairs}
     none = dataclasses.MISSING
     needed = (f.name for f in fields if f.default is none is f.default_factory)
     missing = [field for field in needed if field not in values]
@@ -214,6 +224,23 @@ def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
         return cls(**values)
     except FieldError as error:
         raise error.within(name) from None
+
+
+def to_mapping(of: Any) -> dict[str, Any]:
+    """Returns a dataclass as nested dicts, which `from_mapping` reads.
+
+    The names that it does not declare stand beside those that it does.
+    """
+    found: dict[str, Any] = {}
+    for one in dataclasses.fields(of):
+        value = getattr(of, one.name)
+        if "opened" in one.metadata:
+            found |= dict(value)
+        elif not isinstance(value, Checked):
+            found[one.name] = value
+        elif inner := to_mapping(value):  # empty where it declares no name
+            found[one.name] = inner
+    return found
 
 
 def _plain(value: Any, name: str, level: int = 0) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from nnlab.study.claims import Claim
+from nnlab.study.hyperparameters import Flat
 from nnlab.study.study import OF_TRIAL, Study, Trial
 from nnlab.words.numbers import joined
 from nnlab.words.settings import words
@@ -17,7 +18,7 @@ def meant(trials: Sequence[Trial], selector: Mapping[str, Any]) -> list[Trial]:
     """Returns the trials that ``{path: value}`` on a side of a claim means."""
 
     def fits(trial: Trial) -> bool:
-        known = {**trial.hyperparameters.flat(), "label": trial.label}
+        known = Flat(trial.hyperparameters.flat() | {"label": trial.label})
         return all(_equal(known[path], value) for path, value in selector.items())
 
     return list(filter(fits, trials))

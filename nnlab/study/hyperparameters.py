@@ -3,9 +3,10 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from nnlab.data.targets import AUTO, TASKS
 from nnlab.models import layers as layer_stack
 from nnlab.models.resnet_layers import STEMS
 from nnlab.study.fields import (
@@ -15,6 +16,7 @@ from nnlab.study.fields import (
     field,
     from_mapping,
     hints,
+    to_mapping,
 )
 from nnlab.study.needs import OWN_MODULE, Need, one_of
 from nnlab.words.spelling import nearest_path
@@ -26,12 +28,19 @@ WEIGHTS = ".safetensors"
 """The ending of a file of weights."""
 TRANSFERS = ("scratch", "probing", "tuning")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
-SCHEDULES = ("constant", "linear", "cosine", "step")
+SCHEDULES = (
+    *("constant", "linear", "cosine", "polynomial", "exponential", "step"),
+    *("warmup_stable_decay", "one_cycle"),
+)
+"""The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
 WATCHED = ("validation_loss", "validation_accuracy")
-AUTO = "auto"
+MODULE = "module.name"
+"""The path that says which of several modules of one's own a trial trains."""
 POOLS = ("max", "max_abs")
 
+SET = "where set"
+"""Of a traced field: it is an argument of programs in which a trial sets it."""
 MOST_LAYERS = 10_000
 """The most hidden dense layers of a network."""
 
@@ -39,6 +48,14 @@ MOST_LAYERS = 10_000
 def _model(*names: str) -> tuple[Need, ...]:
     """Needs one of these models, and no module of one's own."""
     return _BUILT_IN, one_of("model.name", *names)
+
+
+def _shape(*names: str) -> Need:
+    return one_of("schedule.name", *names)
+
+
+_ENDLESS = ("constant", "step")
+"""Schedules without a last factor to choose."""
 
 
 def _above_0(path: str) -> Need:
@@ -70,6 +87,8 @@ _DROPS = Need(
     ),
     "model.layers",
 )
+_OWN = Need("a module of your own", lambda s: s[OWN_MODULE])
+_IN_BATCHES = Need("false", lambda s: not s["full_batch"], "full_batch")
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
 _MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
 _TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
@@ -101,6 +120,40 @@ _OWN_SCALE = Need(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class OfLayers(Checked):
+    """A traced factor for each layer that is named.
+
+    Attributes:
+      factors: pairs of a layer's name and its factor, sorted.
+    """
+
+    factors: tuple[tuple[str, float], ...] = field(
+        (), opened=float, minimum=0.0, traced=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Module(Checked):
+    """Attributes of a module of one's own that a trial sets.
+
+    Attributes:
+      attributes: pairs of a name and a value, sorted; the value of "name" says which of
+        several modules it is.
+    """
+
+    attributes: tuple[tuple[str, Any], ...] = field(
+        (), opened=Any, needs=(_OWN, _NETWORK)
+    )
+
+    @property
+    def text(self) -> str:
+        """What the trial sets, such as "Mine, width=8"; "" for nothing."""
+        values = dict(self.attributes)
+        named = [str(values.pop("name"))] if "name" in values else []
+        return ", ".join([*named, *(f"{name}={v}" for name, v in values.items())])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Model(Checked):
     """The network, or a baseline of trees.
 
@@ -124,6 +177,7 @@ class Model(Checked):
       activation: name of the hidden layers' activation (mlp, cnn).
       init: name of the kernels' initialiser.
       init_scale: traced factor on every initial kernel.
+      scale_of: further traced factors on the initial kernels of single layers, by name.
       bias: which layers have one: "all", "first" or "none" (mlp, cnn).
       batch_norm: normalise before each hidden activation (mlp, cnn).
       dropout_rate: traced share of hidden units dropped in training, in [0, 1) (mlp,
@@ -149,6 +203,7 @@ class Model(Checked):
         "lecun_normal", choices=layer_stack.INITIALIZERS, needs=(_BUILT_IN, _NETWORK)
     )
     init_scale: float = field(1.0, minimum=0.0, traced=True, needs=(_NETWORK,))
+    scale_of: OfLayers = field(OfLayers(), needs=(_NETWORK,))
     bias: str = field("all", choices=layer_stack.BIASES, needs=_DENSE)
     batch_norm: bool = field(False, needs=(*_DENSE, _ACTIVATED))
     dropout_rate: float = field(
@@ -189,6 +244,29 @@ class Model(Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Loss(Checked):
+    """What training minimises, as the mean over the examples of a batch.
+
+    Attributes:
+      name: "softmax_cross_entropy", "squared_error" (half the sum over the outputs, of
+        one-hot targets or of numbers) or "hinge" (1 + best other - right class, or 0);
+        "auto" is the squared error of numbers, else the cross-entropy.
+      label_smoothing: traced share of each training label that is divided among all
+        classes, in [0, 1). Losses that are evaluated are without it.
+    """
+
+    name: str = field(AUTO, later=True)
+    label_smoothing: float = field(
+        0.0,
+        minimum=0.0,
+        below=1.0,
+        traced=SET,
+        later=True,
+        needs=(one_of("loss.name", AUTO, "softmax_cross_entropy", "squared_error"),),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer(Checked):
     """The update rule.
 
@@ -198,6 +276,9 @@ class Optimizer(Checked):
       momentum: traced momentum of sgd and rmsprop, in [0, 1).
       nesterov: Nesterov's momentum (sgd, rmsprop).
       weight_decay: traced; decoupled for adamw, added to the gradient otherwise.
+      further: pairs of the optimizer's other hyperparameters and their values, sorted;
+        numbers with a decimal point are traced.
+      rate_of: traced factors on the learning rate of single layers, by name.
     """
 
     name: str = field("sgd", choices=OPTIMIZERS)
@@ -207,20 +288,73 @@ class Optimizer(Checked):
     )
     nesterov: bool = field(False, needs=(_MOMENTUM, _above_0("optimizer.momentum")))
     weight_decay: float = field(0.0, minimum=0.0, traced=True)
+    further: tuple[tuple[str, Any], ...] = field((), opened=Any, traced=True)
+    rate_of: OfLayers = OfLayers()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule(Checked):
     """The learning rate's shape over training, after a linear warm-up.
 
+    All but the name are traced. Factors are those on `Optimizer.learning_rate`.
+
     Attributes:
-      name: "constant", "linear" (to 0), "cosine" (to 0) or "step" (x 0.1 at 50 % and
-        at 75 % of the steps).
+      name: "constant"; "linear", "cosine", "polynomial" or "exponential", which fall to
+        `end`; "step" (x 0.1 at 50 % and at 75 % of the steps); "warmup_stable_decay"
+        (constant, then linear to `end`); "one_cycle" (along cosines from `start` to 1
+        and to `end`).
       warmup_steps: updates over which the rate rises linearly to its peak.
+      end: last factor; exponential needs one above 0.
+      power: of the share of steps that is left (polynomial).
+      cycles: how often a cosine falls, each time from 1 again (cosine).
+      cooldown: share of all steps in which the rate falls (warmup_stable_decay).
+      start: first factor (one_cycle).
+      rise: share of all steps in which the rate rises (one_cycle).
     """
 
     name: str = field("constant", choices=SCHEDULES)
-    warmup_steps: int = field(0, minimum=0)
+    warmup_steps: int = field(
+        0, minimum=0, traced=SET, needs=(_shape(*SCHEDULES[:-1]),)
+    )
+    end: float = field(
+        0.0,
+        minimum=0.0,
+        traced=SET,
+        later=True,
+        needs=(_shape(*(name for name in SCHEDULES if name not in _ENDLESS)),),
+    )
+    power: float = field(
+        1.0, above=0.0, traced=SET, later=True, needs=(_shape("polynomial"),)
+    )
+    cycles: float = field(
+        1.0, minimum=1.0, traced=SET, later=True, needs=(_shape("cosine"),)
+    )
+    cooldown: float = field(
+        0.2,
+        above=0.0,
+        maximum=1.0,
+        traced=SET,
+        later=True,
+        needs=(_shape("warmup_stable_decay"),),
+    )
+    start: float = field(
+        0.04, minimum=0.0, traced=SET, later=True, needs=(_shape("one_cycle"),)
+    )
+    rise: float = field(
+        0.3,
+        above=0.0,
+        below=1.0,
+        traced=SET,
+        later=True,
+        needs=(_shape("one_cycle"),),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name == "exponential" and self.end == 0:
+            raise FieldError(
+                "name", "='exponential' never reaches 0: set schedule.end, such as 0.01"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -290,10 +424,13 @@ class Csv(Checked):
       missing: rows that lack a value: "refuse" is an error, "drop" leaves them out,
         "mean" fills in the column's mean over the training examples.
       ignore: names of columns that are left out.
+      task: "classification" makes a class of each label, "regression" takes labels for
+        numbers; "auto" is regression where many different numbers are labels.
     """
 
     missing: str = field("refuse", choices=("refuse", "drop", "mean"), later=True)
     ignore: tuple[str, ...] = field((), later=True)
+    task: str = field(AUTO, choices=TASKS, later=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -302,23 +439,39 @@ class Hyperparameters(Checked):
 
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
-        "parquet:PATH", "hf:NAME", "folder:PATH" or "real_or_generated:NAME"; see
-        `nnlab.data.load`.
+        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME" or one of
+        `nnlab.data.generated`, such as "modular_addition:97"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
         values. Tables always are.
+      center: whether the mean training example is subtracted from inputs that are not
+        standardized.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
+      label_noise: traced share of the training labels that are random, drawn once for
+        each seed, uniformly over all classes; 1 for random labels. `train_loss` is by
+        these labels, `train_clean_loss` by the true ones.
+      input_noise: traced standard deviation of Gaussian noise on what the network sees
+        of a training example, drawn anew for each batch.
+      blur: traced standard deviation, in pixels, of the Gaussian by which training
+        images are blurred.
       model: the network.
+      module: attributes of a module of one's own, in the place of `model`.
+      loss: what training minimises.
       optimizer: the update rule.
       schedule: the learning rate over training.
       transfer: where the network's backbone gets its first weights.
       batch_size: examples in an update. The short batch at the end of an epoch is
         dropped; the order changes each epoch, so no example is left out for good.
+      full_batch: whether all training examples are in every update, so that an epoch is
+        one; `batch_size` is then not read.
       num_epochs: passes over the training examples.
       max_steps: updates after which training ends early; 0 for no limit.
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
+      average_decay: traced share that a moving average of the weights keeps at each
+        update, in [0, 1); 0 for no average. It starts at the initial weights, and is
+        evaluated beside the last weights, with the same running statistics.
       early_stopping: when a network stops early.
       dtype: type of activations and products; parameters are float32.
       csv: how a table is read, also of parquet and hf.
@@ -327,15 +480,36 @@ class Hyperparameters(Checked):
     dataset: str = "digits"
     train_size: int = field(0, minimum=0)
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
+    center: bool = field(
+        False,
+        later=True,
+        needs=(
+            *(_NETWORK, _SCALED, _OWN_SCALE),
+            Need("off", lambda s: not s["standardize"], "standardize"),
+        ),
+    )
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
+    label_noise: float = field(
+        0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
+    )
+    input_noise: float = field(
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,)
+    )
+    blur: float = field(0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,))
     model: Model = Model()
+    module: Module = Module()
+    loss: Loss = field(Loss(), needs=(_NETWORK,))
     optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
     schedule: Schedule = field(Schedule(), needs=(_NETWORK,))
     transfer: Transfer = field(Transfer(), needs=(_NETWORK,))
-    batch_size: int = field(32, minimum=1, needs=(_NETWORK,))
+    batch_size: int = field(32, minimum=1, needs=(_NETWORK, _IN_BATCHES))
+    full_batch: bool = field(False, later=True, needs=(_NETWORK,))
     num_epochs: int = field(10, minimum=1, needs=(_NETWORK,))
     max_steps: int = field(0, minimum=0, needs=(_NETWORK,))
     eval_every_epochs: float = field(1.0, above=0.0, needs=(_NETWORK,))
+    average_decay: float = field(
+        0.0, minimum=0.0, below=1.0, traced=SET, later=True, needs=(_NETWORK,)
+    )
     early_stopping: EarlyStopping = field(EarlyStopping(), needs=(_NETWORK,))
     dtype: str = field("float32", choices=DTYPES, needs=(_BUILT_IN, _NETWORK))
     csv: Csv = field(Csv(), needs=(_TABLE,))
@@ -349,17 +523,15 @@ class Hyperparameters(Checked):
         >>> Hyperparameters().replace({"model.hidden": [32]}).model.units
         (32,)
         """
-        values = dataclasses.asdict(self)
+        values = to_mapping(self)
         for path, value in overrides.items():
-            if path not in PATHS:
-                hint = nearest_path(path, PATHS)
-                raise ValueError(f"unknown field {path!r}{hint}")
-            *parents, leaf = path.split(".")
-            target = values
-            for parent in parents:
-                target = target[parent]
-            target[leaf] = value
+            check_path(path)
+            put(values, path, value)
         return from_mapping(Hyperparameters, values, "")
+
+    def batch_of(self, train_examples: int) -> int:
+        """Returns how many of so many training examples are in an update."""
+        return train_examples if self.full_batch else self.batch_size
 
     @property
     def data(self) -> str:
@@ -380,30 +552,61 @@ class Hyperparameters(Checked):
         return {
             path: value
             for path, value in self.flat().items()
-            if "later" not in _FIELDS[path][1] or value != DEFAULTS[path]
+            if "later" not in _rules(path)[1] or value != DEFAULTS[path]
         }
 
-    def flat(self) -> dict[str, Any]:
-        """Returns ``{path: value}`` of all hyperparameters, in the order of `PATHS`."""
-        values = {}
-        for path in PATHS:
-            value: Any = self
-            for name in path.split("."):
-                value = getattr(value, name)
-            values[path] = value
-        return values
+    def flat(self) -> "Flat":
+        """Returns ``{path: value}`` of all hyperparameters, in the order of `PATHS`.
+
+        Those that no dataclass declares come last.
+        """
+        values = Flat(_leaves(to_mapping(self)))
+        return Flat({path: values[path] for path in every_path([values])})
+
+
+class Flat(dict[str, Any]):
+    """Settings by path; None for a path that may be set and is not."""
+
+    def __missing__(self, path: str) -> None:
+        if not is_path(path):
+            raise KeyError(path)
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Sets the value at a dotted path in nested dicts, which grow as needed."""
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    values[leaf] = value
+
+
+_Rules = tuple[Any, Mapping[str, Any]]
+"""A field's type, and its rules."""
 
 
 def _paths(
     cls: type, prefix: str = "", of_group: tuple[Need, ...] = ()
-) -> dict[str, tuple[Any, Mapping[str, Any]]]:
-    """Returns ``{path: (type, rules)}`` of all fields below a dataclass."""
-    found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+) -> dict[str, _Rules]:
+    """Returns ``{path: (type, rules)}`` of all fields below a dataclass.
+
+    That of names that it does not declare is the path of the group and "*".
+    """
+    found: dict[str, _Rules] = {}
     for one in dataclasses.fields(typing.cast(Any, cls)):
         hint, path = hints(cls)[one.name], prefix + one.name
         its = (*of_group, *one.metadata.get("needs", ()))
         if dataclasses.is_dataclass(hint):
             found |= _paths(typing.cast(type, hint), path + ".", its)
+        elif "opened" in one.metadata:
+            found[prefix + "*"] = one.metadata["opened"], {**one.metadata, "needs": its}
         else:
             found[path] = hint, {**one.metadata, "needs": its}
     return found
@@ -411,11 +614,93 @@ def _paths(
 
 _FIELDS = _paths(Hyperparameters)
 
-PATHS = tuple(_FIELDS)
+PATHS = tuple(path for path in _FIELDS if not path.endswith("*"))
+"""The paths of all declared fields."""
+
+
+def _rules(path: str) -> _Rules:
+    """Returns type and rules of a field; a KeyError if there cannot be such a field."""
+    group, dot, name = path.rpartition(".")
+    if path not in _FIELDS and name.isidentifier():
+        path = f"{group}{dot}*"
+    return _FIELDS[path]
+
+
+def is_path(path: str) -> bool:
+    """Returns whether a path is that of a hyperparameter, declared or not.
+
+    The optimizer's own hyperparameters, the attributes of a module of one's own and the
+    factors of single layers are not declared. Whether they exist is known once the
+    study is prepared.
+
+    >>> is_path("optimizer.b1"), is_path("model.b1")
+    (True, False)
+    """
+    group, dot, name = path.rpartition(".")
+    opened = f"{group}{dot}*" in _FIELDS and f"{path}.*" not in _FIELDS
+    return name.isidentifier() and (path in _FIELDS or opened)
+
+
+def check_path(path: str, where: str = "") -> None:
+    """Refuses what is no path of a hyperparameter, and offers the nearest one.
+
+    Raises:
+      ValueError: an unknown path; `where` says where it stood, such as "the sweep".
+    """
+    if not is_path(path):
+        where = f" in {where}" if where else ""
+        raise ValueError(f"unknown field {path!r}{where}{nearest_path(path, PATHS)}")
+
+
+def needs_of(path: str) -> tuple[Need, ...]:
+    """Returns when a field is read; see `nnlab.study.needs`."""
+    found: tuple[Need, ...] = _rules(path)[1]["needs"]
+    return found
+
+
+def is_traced(path: str, value: Any) -> bool:
+    """Returns whether a value is an argument of the compiled program.
+
+    It depends on the field alone where that is declared; else numbers with a decimal
+    point are.
+
+    >>> is_traced("optimizer.b1", 0.9), is_traced("optimizer.nesterov", True)
+    (True, False)
+    """
+    declared = path in _FIELDS
+    return "traced" in _rules(path)[1] and (declared or isinstance(value, float))
+
+
+def is_argument(path: str, values: Collection[Any]) -> bool:
+    """Returns whether a program with these values of a field takes it as an argument.
+
+    A traced field that is one only where it is `SET` is else a constant: its default.
+    """
+    rule = _rules(path)[1].get("traced")
+    unset = rule == SET and all(value == DEFAULTS[path] for value in values)
+    return not unset and all(is_traced(path, value) for value in values)
+
+
+def every_path(flats: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Returns `PATHS`, and then the undeclared ones of these settings, sorted."""
+    further = {path for flat in flats for path in flat} - {*PATHS}
+    return *PATHS, *sorted(filter(is_path, further))
+
+
+def differing(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Returns the paths in which settings differ, in the order of `every_path`."""
+    return tuple(
+        path
+        for path in every_path(flats)
+        if any(flat.get(path) != flats[0].get(path) for flat in flats)
+    )
+
 
 _LEAVES = {
     path.removesuffix(".name").rpartition(".")[2]: path
-    for path in sorted(PATHS, key=lambda path: not path.startswith("transfer."))
+    for path in sorted(
+        (*PATHS, MODULE), key=lambda path: not path.startswith("transfer.")
+    )
 }
 """The path of each last part; the fields of `Transfer` give way to others."""
 
@@ -429,9 +714,8 @@ def path_of(name: str) -> str:
     >>> path_of("hidden"), path_of("optimizer"), path_of("transfer.batch_size")
     ('model.hidden', 'optimizer.name', 'transfer.batch_size')
     """
-    path = name if name in PATHS else _LEAVES.get(name)
-    if path is None:
-        raise ValueError(f"unknown field {name!r}{nearest_path(name, PATHS)}")
+    path = name if is_path(name) else _LEAVES.get(name, name)
+    check_path(path)
     return path
 
 
@@ -444,20 +728,17 @@ def setting(path: str, value: Any) -> Any:
     >>> setting("model.hidden", [32.0])
     (32,)
     """
-    return checked(value, *_FIELDS[path], path)
+    return checked(value, *_rules(path), path)
 
 
-NEEDS: Mapping[str, tuple[Need, ...]] = {
-    path: rules["needs"] for path, (_, rules) in _FIELDS.items()
-}
-"""When each field is read; see `nnlab.study.needs`."""
-
-TRACED = tuple(p for p, (_, rules) in _FIELDS.items() if "traced" in rules)
+TRACED = tuple(path for path in PATHS if is_traced(path, None))
+"""The declared fields that are traced."""
 
 TUPLES = (
-    *(path for path, (hint, _) in _FIELDS.items() if typing.get_origin(hint)),
+    *(path for path in PATHS if typing.get_origin(_FIELDS[path][0])),
     "figures",
     "looks",
+    "probes",
     "vary",
 )
 """Fields that hold a tuple, those of the study itself included."""

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.study import TRACED, Trial, digest_json
+from nnlab.study import (
+    TRACED,
+    Trial,
+    digest_json,
+    every_path,
+    is_argument,
+    is_traced,
+)
 from nnlab.study.fields import coerced
 
 
@@ -96,11 +103,16 @@ class Members:
         return found
 
     def traced(self) -> dict[str, np.ndarray]:
-        """Returns ``{name: float32 (T,)}`` of every traced hyperparameter."""
+        """Returns ``{name: float32 (T,)}`` of the hyperparameters that are arguments.
+
+        The name is the last part of its path; of one that is not declared, the path.
+        """
         flats = [trial.hyperparameters.flat() for trial in self.trials]
+        columns = {path: [flat[path] for flat in flats] for path in every_path(flats)}
         return {
-            path.rpartition(".")[2]: np.array([f[path] for f in flats], np.float32)
-            for path in TRACED
+            path.rpartition(".")[2] if path in TRACED else path: np.array(of, "f4")
+            for path, of in columns.items()
+            if is_argument(path, of)
         }
 
 
@@ -166,6 +178,7 @@ def alike(trials: Sequence[Trial]) -> list[tuple[Trial, ...]]:
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         flat = trial.hyperparameters.flat()
-        static = {path: v for path, v in flat.items() if path not in TRACED}
+        # Which undeclared ones are traced is part of the program.
+        static = {p: None if is_traced(p, v) else (v,) for p, v in flat.items()}
         groups.setdefault(digest_json(static), []).append(trial)
     return [tuple(group) for group in groups.values()]

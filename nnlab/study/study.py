@@ -15,9 +15,28 @@ from typing import Any
 
 from nnlab.study import grammar, needs
 from nnlab.study.claims import Claim
-from nnlab.study.fields import Checked, FieldError, coerced, field, from_mapping
-from nnlab.study.hyperparameters import AUTO, NEEDS, PATHS, WATCHED, Hyperparameters
+from nnlab.study.fields import (
+    Checked,
+    FieldError,
+    coerced,
+    field,
+    from_mapping,
+    to_mapping,
+)
+from nnlab.study.hyperparameters import (
+    AUTO,
+    MODULE,
+    WATCHED,
+    Flat,
+    Hyperparameters,
+    Module,
+    differing,
+    every_path,
+    needs_of,
+)
 from nnlab.study.needs import OWN_MODULE
+from nnlab.study.probes import BUILT_IN, Probe
+from nnlab.study.probes import parse as parse_probe
 from nnlab.words import numbers as texts
 from nnlab.words.spelling import nearest
 
@@ -38,6 +57,7 @@ SHOWN = {
     "map": "final test accuracy over the two hyperparameters that were swept",
     "sizes": "final test accuracy against depth, width, parameters and training time",
     "divergence": "where networks left the finite numbers, over what was swept",
+    "probes": "what the study's probes measure, against updates",
     "active_units": "share of the activations' outputs above 0, by epoch",
     "gradients": "gradient norm of each layer by epoch, as a map and as lines",
     "costs": "time, examples/s, inferences/s, parameters and operations, side by side",
@@ -67,8 +87,12 @@ OWNED = ("init", "order", "noise")
 examples, and noise (dropout, moved images, what a tree sees)."""
 DRAWN = ("split", "split=published")
 """What else may: all parts of the data, or all but the published test set."""
+AVERAGED = ("averaged_loss", "averaged_accuracy")
+"""Metrics of a network with averaged weights; see `Hyperparameters.average_decay`."""
 ON_ONE_TEST_SET = ("gallery", "mistakes", "probabilities")
 """Those of `PARTS` that show test images, which all seeds must share."""
+OWN_PROBE = "probes:"
+"""What the names of probes of one's own begin with, in `Own.functions`."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
 """Keys of a trial in a sweep that are no hyperparameters."""
 MOST_TRIALS = 10_000
@@ -159,9 +183,9 @@ class Trial:
     combinations: int = 1
     unread: tuple[str, ...] = ()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Flat:
         """Hyperparameters by path; None where it stands for several values."""
-        return {**self.hyperparameters.flat(), **dict.fromkeys(self.unread)}
+        return Flat(self.hyperparameters.flat() | dict.fromkeys(self.unread))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,14 +212,39 @@ class Own(Checked):
     A study that has any of these runs only if they are passed again.
 
     Attributes:
-      module: the module in place of `Hyperparameters.model`; None for none.
+      module: the module in place of `Hyperparameters.model`, that of the first trial if
+        there are several; None for none.
       metrics: ``{name: digest of its code}``, as of a module's.
+      functions: likewise of the functions that train, such as "loss", and of
+        probes, such as "probes:spread@50".
       datasets: ``{name in the study: digest}`` of data sets from arrays.
+      modules: the modules of trials that set something else in `Hyperparameters.module`
+        than the first, ``{text of what they set: as of an OwnModule}``.
     """
 
     module: OwnModule | None = None
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    functions: dict[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"later": True}
+    )
     datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
+    modules: dict[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"later": True}
+    )
+
+    def record_of(self, by: Module) -> dict[str, Any] | None:
+        """Returns the record of the module that a trial trains; None for none."""
+        first = self.module and dataclasses.asdict(self.module)
+        return self.modules.get(by.text, first)
+
+    def plain(self) -> dict[str, Any]:
+        """Returns it for JSON, without empty parts that were added later."""
+        return {
+            part.name: value
+            for part in dataclasses.fields(self)
+            if (value := dataclasses.asdict(self)[part.name])
+            or "later" not in part.metadata
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -251,6 +300,11 @@ class Study(Checked):
         `nnlab.results.seal`.
       example_losses: whether to store the final networks' loss of each validation and
         test example, beside whether it was right; 32 times as much.
+      probes: what is measured of every network along training, such as "sharpness" (at
+        evaluations), "sharpness@50" (every 50 updates), "distance@0+10+100" (at these
+        steps) or "noise_scale@log"; see `nnlab.study.probes`.
+      probe_size: training examples that probes see, the same ones at every step; 0 for
+        all.
     """
 
     question: str = "How does training go?"
@@ -273,6 +327,8 @@ class Study(Checked):
     notes: tuple[str, ...] = ()
     seal: bool = field(False, later=True)
     example_losses: bool = field(False, later=True)
+    probes: tuple[str, ...] = field((), later=True)
+    probe_size: int = field(1000, minimum=0, later=True)
     recorded: dataclasses.InitVar[bool] = False
 
     def __post_init__(self, recorded: bool) -> None:
@@ -297,6 +353,7 @@ class Study(Checked):
                 f"looks={self.looks} compares the trials: compare_trials must be "
                 "'yes' or 'auto'"
             )
+        self._check_probes()
         self._choose_metric()
         self._check_vary()
         self._settle(recorded)
@@ -322,6 +379,11 @@ class Study(Checked):
                 f"before the end to drop a trial at (num_epochs={h.num_epochs}, "
                 f"eval_every_epochs={h.eval_every_epochs:g})"
             )
+
+    def _check_probes(self) -> None:
+        names = [parse_probe(text, [*BUILT_IN]).name for text in self.probes]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise FieldError("probes", f" has {twice[0]!r} twice")
 
     def _check_vary(self) -> None:
         if not self.vary:
@@ -410,7 +472,23 @@ class Study(Checked):
     def swept(self) -> tuple[str, ...]:
         """Returns the paths that differ between trials, in the order of `PATHS`."""
         flats = [trial.hyperparameters.flat() for trial in self.trials()]
-        return _differing(flats)
+        return differing(flats)
+
+    def has_label_noise(self) -> bool:
+        """Returns whether any trial trains on random labels."""
+        some = (self.base, *(trial.hyperparameters for trial in self.trials()))
+        return any(h.label_noise > 0 for h in some)
+
+    def further_metrics(self) -> tuple[str, ...]:
+        """Returns what is measured of every split beside loss and accuracy."""
+        some = (self.base, *(trial.hyperparameters for trial in self.trials()))
+        averaged = any(h.average_decay > 0 for h in some)
+        return *(AVERAGED if averaged else ()), *self.own.metrics
+
+    def probed(self) -> tuple[Probe, ...]:
+        """Returns the study's probes, those of one's own included."""
+        own = (what.partition(OWN_PROBE)[2] for what in self.own.functions)
+        return tuple(map(parse_probe, (*self.probes, *filter(None, own))))
 
     def datasets(self) -> dict[str, Hyperparameters]:
         """Returns the trials' data sets by name, each with its first trial."""
@@ -436,12 +514,18 @@ class Study(Checked):
     def effect(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
         """Returns the hyperparameters that a trial reads, by path."""
         settings = self.settings(hyperparameters)
-        return {p: settings[p] for p in PATHS if not needs.lacking(NEEDS[p], settings)}
+        return {
+            path: settings[path]
+            for path in every_path([settings])
+            if not needs.lacking(needs_of(path), settings)
+        }
 
     def idle(self) -> dict[str, str]:
         """Returns the paths that no trial reads, each with the reason."""
         trials = [self.settings(trial.hyperparameters) for trial in self.trials()]
-        found = {path: needs.idle(NEEDS[path], trials) for path in PATHS}
+        found = {
+            path: needs.idle(needs_of(path), trials) for path in every_path(trials)
+        }
         return {path: why for path, why in found.items() if why}
 
     def remarks(self) -> tuple[str, ...]:
@@ -488,9 +572,11 @@ class Study(Checked):
         grown = not h.model.is_network
         return unknown or grown or h.model.dropout_rate > 0 or h.augment_pixels > 0
 
-    def settings(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
+    def settings(self, hyperparameters: Hyperparameters) -> Flat:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""
-        return {**hyperparameters.flat(), OWN_MODULE: self.own.module is not None}
+        is_own = bool(self.own.module or hyperparameters.module.attributes)
+        own = {OWN_MODULE: is_own}
+        return Flat(hyperparameters.flat() | own)
 
     def _choose_metric(self) -> None:
         """Puts the metric that decides when networks stop in the place of "auto".
@@ -521,7 +607,7 @@ class Study(Checked):
         """
         asked = [self._asked(index, item) for index, item in enumerate(self.sweep)]
         settings = [self.settings(trial.hyperparameters) for trial in asked]
-        swept = _differing(settings)
+        swept = differing(settings)
         if not (recorded or self.search.space):  # which has its own check
             check_read(swept, settings)
         first: dict[str, Trial] = {}
@@ -532,13 +618,14 @@ class Study(Checked):
                     f"trials {same.index} and {trial.index} of the sweep are equal: "
                     f"{trial.overrides}"
                 )
-            key, unread = trial.id, [p for p in swept if needs.lacking(NEEDS[p], of)]
+            unread = [path for path in swept if needs.lacking(needs_of(path), of)]
+            key = trial.id
             if unread and not recorded:
                 key = digest_json({p: of[p] for p in swept if p not in unread})
             one = dataclasses.replace(trial, unread=tuple(unread))
             alike.setdefault(key, []).append(one)
         groups = list(alike.values())
-        swept = _differing([settings[group[0].index] for group in groups])
+        swept = differing([settings[group[0].index] for group in groups])
         sweep, trials = [], []
         for index, group in enumerate(groups):
             trial, given = _merged(index, group, swept), self.sweep[group[0].index]
@@ -581,7 +668,7 @@ class Study(Checked):
         the records of older runs.
         """
         values = self.fields()
-        values["early_stopping"] = dataclasses.asdict(self.base.early_stopping)
+        values["early_stopping"] = to_mapping(self.base.early_stopping)
         made: list[tuple[Any, dict[str, Any]]] = [(self, values)]
         for of, kept in (*made, *zip(self.claims, values["claims"])):
             for added in dataclasses.fields(of):
@@ -595,9 +682,11 @@ class Study(Checked):
         The metric that nothing reads is "auto" again: patience may be added.
         """
         values = dataclasses.asdict(self)
-        base = values.pop("base")
+        del values["base"]
+        base = to_mapping(self.base)
         if base["early_stopping"]["metric"] == WATCHED[0] and not self._may_stop():
             base["early_stopping"]["metric"] = AUTO
+        values["own"] = self.own.plain()
         if self.own == Own():
             del values["own"]
         return {**values, **base}
@@ -625,16 +714,12 @@ class Study(Checked):
         return cls(base=made, recorded=recorded, **rest)
 
 
-def _differing(flats: list[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(p for p in PATHS if any(f[p] != flats[0][p] for f in flats))
-
-
 def check_read(
     swept: Iterable[str], trials: Sequence[needs.Settings], what: str = "sweep"
 ) -> None:
     """Refuses to sweep (or to search) a field that no trial reads."""
     for path in swept:
-        if why := needs.idle(NEEDS[path], trials):
+        if why := needs.idle(needs_of(path), trials):
             raise ValueError(
                 f"the {what} over {path!r} changes nothing: it goes with {why}"
             )
@@ -668,7 +753,7 @@ def _labelled(trials: Sequence[Trial], swept: tuple[str, ...]) -> tuple[Trial, .
     return tuple(found)
 
 
-def _labels(flats: list[dict[str, Any]], swept: tuple[str, ...]) -> list[str]:
+def _labels(flats: Sequence[Mapping[str, Any]], swept: tuple[str, ...]) -> list[str]:
     """Returns a label such as ``"learning_rate=0.1, hidden=(64, 64)"`` for each trial.
 
     Numbers have six digits, or all of theirs where six do not tell them apart. A last
@@ -676,7 +761,7 @@ def _labels(flats: list[dict[str, Any]], swept: tuple[str, ...]) -> list[str]:
     """
     if not swept:
         return ["base"] * len(flats)
-    leaves = [path.rpartition(".")[2] for path in swept]
+    leaves = ["module" if path == MODULE else path.rpartition(".")[2] for path in swept]
     parts = []
     for path, leaf in zip(swept, leaves):
         values = [flat[path] for flat in flats]

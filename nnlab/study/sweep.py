@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.study.hyperparameters import PATHS
+from nnlab.study.hyperparameters import MODULE, check_path
 from nnlab.study.study import MOST_TRIALS
 from nnlab.study.values import parse_value, split
-from nnlab.words.spelling import near, nearest_path
+from nnlab.words.spelling import near
 
 _SPANS = ("log", "uniform", "int")
 _RANGE = re.compile(r"(logspace|linspace)\(([^(),]+),([^(),]+),([^(),]+)\)")
@@ -48,6 +48,26 @@ def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
     )
 
 
+def over_modules(
+    names: Sequence[str], items: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Returns the override dicts of a sweep with each of the modules of these names.
+
+    A sweep that names some of them stays as it is.
+
+    >>> over_modules(["A", "B"], [{"batch_size": 8}])[1]
+    {'module.name': 'B', 'batch_size': 8}
+    """
+    if any(MODULE in item for item in items):
+        return [*map(dict, items)]
+    return [
+        {MODULE: name, **item}
+        | ({"label": f"{name}, {item['label']}"} if "label" in item else {})
+        for name in names
+        for item in items
+    ]
+
+
 def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     """Reads ``path=v1,v2``, ``path=logspace(1e-3,1,12)`` or ``path=linspace(0,0.9,4)``.
 
@@ -70,7 +90,7 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
             f"sweep {text!r} is not of the form path=v1,v2 "
             "(or path=logspace(1e-3,1,12), path=linspace(0,0.9,4))"
         )
-    _check_path(path, "sweep")
+    check_path(path, "the sweep")
     if not values:
         raise ValueError(f"the sweep over {path!r} has no values: {text!r}")
     if ranged := _RANGE.fullmatch(values):
@@ -127,7 +147,7 @@ def parse_space(text: str) -> tuple[str, Span]:
     if not call or not near(call[1], _SPANS) or _RANGE.fullmatch(values):
         path, choices = parse_axis(text)
         return path, Span("choices", values=tuple(dict.fromkeys(choices)))
-    _check_path(path, "search space")
+    check_path(path, "the search space")
     found = re.fullmatch(rf"({'|'.join(_SPANS)})\(([^(),]+),([^(),]+)\)", values)
     if not found:
         raise ValueError(
@@ -145,12 +165,6 @@ def parse_space(text: str) -> tuple[str, Span]:
     if kind == "log" and low <= 0:
         raise ValueError(f"search space {text!r}: log needs bounds above 0")
     return path, Span(kind, low, high)
-
-
-def _check_path(path: str, where: str) -> None:
-    if path not in PATHS:
-        hint = nearest_path(path, PATHS)
-        raise ValueError(f"unknown field {path!r} in the {where}{hint}")
 
 
 def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any, ...]:

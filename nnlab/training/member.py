@@ -19,11 +19,15 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import metrics, own
+from nnlab.training import disturbances, losses, metrics, modules
+from nnlab.training.disturbances import Drawn
 
 Traced = Mapping[str, jax.Array]
-"""The traced hyperparameters: learning_rate, momentum, weight_decay, init_scale and
-dropout_rate, float32 scalars."""
+"""The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
+
+
+Schedule = Callable[[jax.Array, Traced], jax.Array]
+"""From the step, int32 (), and the traced hyperparameters to a factor on the rate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +40,12 @@ class Recipe:
       runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
       optimizer: makes an optax transformation from the keywords learning_rate,
         momentum and weight_decay (traced scalars).
-      schedule: factor on the learning rate, from the step (int32 scalar).
+      schedule: factor on the learning rate.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
+      full_batch: whether all training examples are in every step.
+      relabels: number of classes from which random labels are drawn; 0 for none.
       activity: whether `judge` measures the share of active units.
       example_losses: whether the losses of each example are kept of the final members,
         beside whether it was right.
@@ -47,12 +53,17 @@ class Recipe:
         sampled ones.
       patience: evaluations without a better `watched` metric, "loss" or "accuracy" on
         the validation set, after which a member stops early; 0 for never.
+      averages: whether a moving average of the weights is kept and evaluated.
+      loss: of each example, see `losses`; also evaluated, then without smoothing.
+      probes: functions that measure a network along training, see `probes`.
+      probe_batch: most examples in a batch of the loss that they see.
+      target_mean, target_unit: of a regression, see `nnlab.data.Dataset`; else None.
     """
 
-    module: nn.Module | own.Called
+    module: nn.Module | modules.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
-    schedule: Callable[[jax.Array], jax.Array]
+    schedule: Schedule
     input_shape: tuple[int, ...]
     input_scale: float | np.ndarray
     runs: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
@@ -60,12 +71,20 @@ class Recipe:
     )
     input_shift: float | np.ndarray = 0.0
     augment_pixels: int = 0
+    full_batch: bool = False
+    relabels: int = 0
     activity: bool = False
     example_losses: bool = False
     own_metrics: Mapping[str, metrics.Metric] = dataclasses.field(default_factory=dict)
     every_norm: bool = False
     patience: int = 0
     watched: str = "loss"
+    averages: bool = False
+    loss: losses.Loss = losses.softmax_cross_entropy
+    probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    probe_batch: int = 0
+    target_mean: np.ndarray | None = None
+    target_unit: np.ndarray | None = None
 
 
 @flax.struct.dataclass
@@ -77,6 +96,7 @@ class Best:
     value: jax.Array  # sum of the watched metric; negated where more is better
     step: jax.Array
     waited: jax.Array
+    average: Any = None
 
 
 @flax.struct.dataclass
@@ -93,6 +113,7 @@ class TrainState:
       stopped: True from the evaluation at which patience ended or halving dropped the
         member.
       best: what early stopping keeps, see `kept`; None without early stopping.
+      average: exponential moving average of the parameters; None without.
     """
 
     params: Any
@@ -106,6 +127,7 @@ class TrainState:
     last_norms: jax.Array
     stopped: jax.Array
     best: Best | None
+    average: Any = None
 
 
 def key(seed: int) -> jax.Array:
@@ -141,7 +163,15 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
     variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
-    best = Best(params, batch_stats, jnp.float32(jnp.inf), jnp.int32(0), jnp.int32(0))
+    average = params if recipe.averages else None
+    best = Best(
+        params,
+        batch_stats,
+        jnp.float32(jnp.inf),
+        jnp.int32(0),
+        jnp.int32(0),
+        average,
+    )
     return TrainState(
         params=params,
         batch_stats=batch_stats,
@@ -154,6 +184,7 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
         last_norms=zeros - 1.0,
         stopped=jnp.bool_(False),
         best=best if recipe.patience else None,
+        average=average,
     )
 
 
@@ -182,7 +213,7 @@ def train_step(
     traced: Traced,
     key: jax.Array,
     inputs: jax.Array,
-    labels: jax.Array,
+    labels: jax.Array | Drawn,
     *,
     sample: jax.Array,
     check: jax.Array,
@@ -199,34 +230,29 @@ def train_step(
     if recipe.augment_pixels:
         images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
         shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-        inputs = shifted(shift_key, images, recipe.augment_pixels)
+        inputs = disturbances.shifted(shift_key, images, recipe.augment_pixels)
+    labels = disturbances.as_trained(labels, traced.get("label_noise"))
 
-    def loss_of(params: Any) -> tuple[jax.Array, Any]:
-        logits, updated = recipe.module.apply(
-            {
-                "params": params,
-                "batch_stats": state.batch_stats,
-                "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
-            },
-            scaled(recipe, inputs),
-            train=True,
-            rngs={"dropout": key},
-            mutable=["batch_stats"],
-        )
-        loss = jnp.mean(metrics.cross_entropy(logits, labels))
-        return loss, updated.get("batch_stats", {})
-
-    (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-        state.params
-    )
+    (loss, batch_stats), gradients = jax.value_and_grad(
+        lambda params: batch_loss(
+            recipe, params, state.batch_stats, traced, inputs, labels, key
+        ),
+        has_aux=True,
+    )(state.params)
 
     def updated() -> TrainState:
-        updates, opt_state = _optimizer(recipe, traced, state.step).update(
-            gradients, state.opt_state, state.params
-        )
+        updates, opt_state = update(recipe, state, traced, gradients)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if average is not None:
+            kept = traced["average_decay"]
+            average = jax.tree.map(
+                lambda old, new: kept * old + (1 - kept) * new, average, params
+            )
         return dataclasses.replace(
             state,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
+            average=average,
             batch_stats=batch_stats,
             opt_state=opt_state,
             step=state.step + 1,
@@ -256,6 +282,44 @@ def train_step(
         dataclasses.replace(new, alive=alive),
         dataclasses.replace(state, alive=alive),
     )
+
+
+def batch_loss(
+    recipe: Recipe,
+    params: Any,
+    batch_stats: Any,
+    traced: Traced,
+    inputs: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+) -> tuple[jax.Array, Any]:
+    """Returns the loss that training minimises, float32 (), and new batch statistics.
+
+    It is the mean over stored inputs (B, values), with dropout and noise drawn from
+    `key`.
+    """
+    x = scaled(recipe, inputs)
+    if "blur" in traced:
+        x = disturbances.blurred(x, traced["blur"])
+    if "input_noise" in traced:
+        noise_key = jax.random.fold_in(key, zlib.crc32(b"input_noise"))
+        x = disturbances.noisy(noise_key, x, traced["input_noise"])
+    logits, updated = recipe.module.apply(
+        {
+            "params": params,
+            "batch_stats": batch_stats,
+            "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
+        },
+        x,
+        train=True,
+        rngs={"dropout": key},
+        mutable=["batch_stats"],
+    )
+    if "label_smoothing" in traced:
+        share = traced["label_smoothing"]
+        labels = losses.smoothed(labels, logits.shape[1], share)
+    loss = jnp.mean(recipe.loss(logits, labels))
+    return loss, updated.get("batch_stats", {})
 
 
 def _where(condition: jax.Array, new: Any, old: Any) -> Any:
@@ -295,10 +359,15 @@ def judge(
 ) -> dict[str, jax.Array]:
     """Returns metrics of each example, with the running statistics of batch norm.
 
-    They are "loss" and "accuracy", see `metrics.judged`; the recipe's own metrics; and,
-    if the recipe asks for it, "active_share": the share of the activations' outputs
-    that are above 0. All are (B,).
+    They are "loss" and "accuracy", see `metrics.judged`, or those of a regression, see
+    `metrics.measured`; the recipe's own metrics; and, if the recipe asks for it,
+    "active_share": the share of the activations' outputs that are above 0; and
+    "averaged_loss" and so on: those of the averaged weights, with the same running
+    statistics. All are (B,).
     """
+    judge = functools.partial(metrics.judged, recipe.loss)
+    if recipe.target_unit is not None:
+        judge = functools.partial(metrics.measured, recipe.loss, recipe.target_unit)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     x = scaled(recipe, inputs)
     logits: Any
@@ -309,30 +378,37 @@ def judge(
         of_example = {"active_share": stack.active_share(seen.get("activity", {}))}
     else:
         logits, of_example = recipe.module.apply(variables, x, train=False), {}
-    of_example |= {name: of(logits, labels) for name, of in recipe.own_metrics.items()}
-    return metrics.judged(logits, labels) | of_example
+    seen_by_own = in_units(recipe, logits), in_units(recipe, labels)
+    of_example |= {name: of(*seen_by_own) for name, of in recipe.own_metrics.items()}
+    judged = judge(logits, labels)
+    if state.average is not None:
+        variables["params"] = state.average
+        logits = recipe.module.apply(variables, x, train=False)
+        averaged = judge(logits, labels)
+        of_example |= {f"averaged_{name}": each for name, each in averaged.items()}
+    return judged | of_example
 
 
 def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
-    """Returns class probabilities, float32 (B, C), of stored inputs (B, values)."""
+    """Returns what a member says of stored inputs (B, values), float32 (B, C).
+
+    That is class probabilities, or of a regression the numbers in the user's units.
+    """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     logits: Any = recipe.module.apply(variables, scaled(recipe, inputs), train=False)
+    if recipe.target_unit is not None:
+        return in_units(recipe, logits)
     return jax.nn.softmax(logits)
 
 
-def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
-    """Moves each of the images (B, H, W, C) by up to `pixels` along both axes.
-
-    Offsets are whole and uniform; pixels from outside the image are 0.
-    """
-    room = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-    padded = jnp.pad(images, room)
-    starts = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
-
-    def cut(image: jax.Array, start: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (start[0], start[1], 0), images.shape[1:])
-
-    return jax.vmap(cut)(padded, starts)
+def in_units(recipe: Recipe, stored: Any) -> Any:
+    """Returns a regression's targets (B, C) in the user's units; all else as it is."""
+    if recipe.target_unit is None or recipe.target_mean is None:
+        return stored
+    unit, mean = (
+        v.astype(np.float32) for v in (recipe.target_unit, recipe.target_mean)
+    )
+    return stored * unit + mean
 
 
 def note_best(
@@ -346,7 +422,10 @@ def note_best(
     best, training = state.best, state.alive & ~state.stopped
     assert best is not None
     value = sums["loss"] if recipe.watched == "loss" else -sums["accuracy"]
-    found = Best(state.params, state.batch_stats, value, state.step, jnp.int32(0))
+    found = Best(
+        *(state.params, state.batch_stats, value, state.step, jnp.int32(0)),
+        average=state.average,
+    )
     better = training & (value < best.value)
     best = _where(
         better, found, dataclasses.replace(best, waited=best.waited + training)
@@ -364,7 +443,12 @@ def kept(state: TrainState) -> TrainState:
     best = state.best
     if best is None:
         return state
-    return dataclasses.replace(state, params=best.params, batch_stats=best.batch_stats)
+    return dataclasses.replace(
+        state,
+        params=best.params,
+        batch_stats=best.batch_stats,
+        average=best.average,
+    )
 
 
 def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
@@ -381,11 +465,24 @@ def rescaled(
     return floats.reshape(inputs.shape[0], *shape)
 
 
+def update(
+    recipe: Recipe, state: TrainState, traced: Traced, gradients: Any
+) -> tuple[Any, Any]:
+    """Returns what gradients add to the parameters, and the optimizer's new state."""
+    optimizer = _optimizer(recipe, traced, state.step)
+    return optimizer.update(gradients, state.opt_state, state.params)
+
+
+def learning_rate(recipe: Recipe, traced: Traced, step: jax.Array) -> jax.Array:
+    """Returns the learning rate of the update after a step, float32 ()."""
+    return traced["learning_rate"] * recipe.schedule(step, traced)
+
+
 def _optimizer(
     recipe: Recipe, traced: Traced, step: jax.Array
 ) -> optax.GradientTransformation:
     return recipe.optimizer(
-        learning_rate=traced["learning_rate"] * recipe.schedule(step),
+        learning_rate=learning_rate(recipe, traced, step),
         momentum=traced["momentum"],
         weight_decay=traced["weight_decay"],
     )

@@ -9,28 +9,56 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nnlab.data.dataset import R2
+from nnlab.training.losses import Loss
+
 Metric = Callable[[jax.Array, jax.Array], jax.Array]
 """A user's own metric: from logits (B, C), float32, and labels (B,), int32, to a value
 for each example, (B,). Its mean over a split is reported."""
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Returns the softmax cross-entropy in nats, float32 (B,), of logits (B, C).
-
-    Labels are int32 (B,), in 0..C-1.
-    """
-    log_probabilities = jax.nn.log_softmax(logits)
-    return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
-
-
-def judged(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+def judged(loss: Loss, logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
     """Returns "loss", float32 (B,), and "accuracy", bool (B,), of each example.
 
     Accuracy is whether the answer is right: the largest of the logits (B, C), the first
     of equal ones.
     """
     right = jnp.argmax(logits, axis=1) == labels
-    return {"loss": cross_entropy(logits, labels), "accuracy": right}
+    return {"loss": loss(logits, labels), "accuracy": right}
+
+
+def measured(
+    loss: Loss, unit: np.ndarray, outputs: jax.Array, targets: jax.Array
+) -> dict[str, jax.Array]:
+    """Returns "loss", "mae" and "r2" of each example of a regression, float32 (B,).
+
+    Outputs and targets (B, C) are in units of the training targets, of which each is
+    `unit`, (C,), of the user's. "mae" is the absolute error in the user's units, the
+    mean over the targets. "r2" is the sum of the squared errors, of which `explained`
+    makes R2.
+    """
+    error = outputs - targets
+    return {
+        "loss": loss(outputs, targets),
+        "mae": jnp.mean(jnp.abs(error) * unit.astype(np.float32), axis=1),
+        R2: jnp.sum(error**2, axis=1),
+    }
+
+
+def explained(error: Any, variance: Any) -> Any:
+    """Returns R2, the share of the variance of a split's targets that is explained.
+
+    Args:
+      error: mean over the split of the squared errors, summed over the targets.
+      variance: of the split's targets, summed likewise; see `variance`. So every target
+        counts in proportion to its variance.
+    """
+    return 1.0 - error / variance
+
+
+def variance(targets: np.ndarray) -> np.ndarray:
+    """Returns the variance of targets (..., N, C), summed over the targets, (...)."""
+    return np.var(targets, axis=-2, dtype=np.float64).sum(axis=-1)
 
 
 def sums(each: Mapping[str, jax.Array], mask: jax.Array) -> dict[str, jax.Array]:

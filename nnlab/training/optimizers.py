@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimizers and learning-rate schedules that take traced hyperparameters.
+"""Optimizers that take traced hyperparameters.
 
 An optimizer is built *inside* the traced training step from the learning rate of that
 step, `peak * schedule(step)`. So one compiled program serves all rates, momenta and
 weight decays, with Optax's own update rules.
 """
 
-from collections.abc import Callable
-
 import jax
-import jax.numpy as jnp
 import optax
 
 Scalar = jax.Array | float
@@ -68,49 +65,3 @@ def optimizer(
     if not uses_weight_decay:
         return rule
     return optax.chain(optax.add_decayed_weights(weight_decay), rule)
-
-
-def schedule(
-    name: str, *, warmup_steps: int, total_steps: int
-) -> Callable[[Scalar], jax.Array]:
-    """Returns the shape of a learning-rate schedule, a factor on the peak rate.
-
-    In the first `warmup_steps` steps the factor rises linearly, from 1/warmup_steps in
-    the first step (0 would waste it) to 1 in the last. After them, with p from 0 to 1
-    over the steps that remain, it is:
-
-    - constant: 1
-    - cosine: (1 + cos(pi p)) / 2
-    - linear: 1 - p
-    - step: 1, from half of `total_steps` 0.1, from three quarters 0.01
-
-    The shape is a function of the number of steps already taken (may be traced). It
-    returns the factor in [0, 1], float32, and is constant from `total_steps` on.
-
-    Source: Loshchilov and Hutter, "SGDR" (2017), for the cosine; He et al., "Deep
-    residual learning" (2016), for the step; Goyal et al., "Accurate, large minibatch
-    SGD" (2017), for the warm-up.
-    """
-    if not 0 <= warmup_steps < total_steps:
-        raise ValueError(
-            f"warm-up of {warmup_steps} steps must be at least 0 and below the "
-            f"{total_steps} steps of training"
-        )
-    shape = _SHAPES[name]
-
-    def factor(step: Scalar) -> jax.Array:
-        taken = jnp.minimum(jnp.asarray(step, jnp.float32), total_steps)
-        after = (taken - warmup_steps) / (total_steps - warmup_steps)
-        main = shape(jnp.maximum(after, 0.0), taken / total_steps)
-        return jnp.where(taken < warmup_steps, (taken + 1) / max(warmup_steps, 1), main)
-
-    return factor
-
-
-_SHAPES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
-    "constant": lambda after, _: jnp.ones_like(after),
-    "cosine": lambda after, _: 0.5 * (1 + jnp.cos(jnp.pi * after)),
-    "linear": lambda after, _: 1 - after,
-    "step": lambda _, whole: 0.1 ** ((whole >= 0.5) * 1.0 + (whole >= 0.75)),
-}
-"""Factor from the shares in [0, 1] of the steps after the warm-up, and of all steps."""

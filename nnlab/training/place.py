@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnlab.data import Split
-from nnlab.study import OWNED, TRACED, Study
+from nnlab.study import OWNED, Study, is_traced
 from nnlab.training.handed import Loaded
 from nnlab.training.lanes import Batches, Picks
 from nnlab.training.member import TrainState, epoch_order
@@ -38,13 +38,14 @@ class Order:
         places: int = 0,
         vary: Collection[str] = OWNED,
         rows: np.ndarray | None = None,
+        full: bool = False,
     ) -> None:
         """Loads no epoch yet. `places` is the least S of what `take` returns.
 
         `vary` is that of the study; `rows`, int32 (seeds, train_size), are the training
-        examples of each seed, if they have their own.
+        examples of each seed, if they have their own. `full` puts all into each batch.
         """
-        self._root_seed, self._rows = root_seed, rows
+        self._root_seed, self._rows, self._full = root_seed, rows, full
         self._seeds = seeds if "order" in vary else [0] * len(seeds)
         self.places = max(len(seeds), places)
         self._train_size = train_size
@@ -54,7 +55,15 @@ class Order:
         self._current = np.empty((0, 0, 0), np.int32)
 
     def take(self, start: int, stop: int, room: int) -> np.ndarray:
-        """Returns the examples of steps start..stop-1, int32 (S, room, B), 0-padded."""
+        """Returns the examples of steps start..stop-1, int32 (S, room, B), 0-padded.
+
+        Those of full batches are the same in every step: (S, 1, B), and B is 0 where
+        seeds have no examples of their own.
+        """
+        if self._full:
+            rows = self._rows
+            rows = np.zeros((len(self._seeds), 0), np.int32) if rows is None else rows
+            return np.pad(rows, ((0, self.places - len(rows)), (0, 0)))[:, None]
         taken = np.zeros((self.places, room, self._batch), np.int32)
         step = start
         while step < stop:
@@ -143,8 +152,14 @@ def _functions_key(program: NetworkProgram, study: Study) -> str:
     """Returns what the functions and the data of a study's programs depend on."""
     of = {k: v for k, v in study.to_dict().items() if k not in _OF_MEMBERS}
     flat = program.hyperparameters.flat()
-    static = {path: value for path, value in flat.items() if path not in TRACED}
-    used = {n: bool(v.any()) for n, v in program.members.traced().items()}
+    static = {path: v for path, v in flat.items() if not is_traced(path, v)}
+    traced, recipe = program.members.traced(), program.recipe
+    used = {n: bool(v.any()) for n, v in traced.items()}
+    if any(program.largest):  # the number of examples changes no more than these
+        scales = (np.asarray(s) for s in (recipe.input_scale, recipe.input_shift))
+        rate = getattr(recipe.schedule, "args", None), "warmup_steps" in traced
+        steps = 0 if rate == (("constant",), False) else program.num_steps
+        static["train_size"] = steps, *(s.tobytes() for s in scales)
     return repr((of, static, used))
 
 
@@ -171,9 +186,10 @@ def place(
             program.recipe, lanes, members, study.root_seed, train, study.vary
         )
         batches = {}
-    if drawing or not batches:  # other seeds have other examples
+    # Other seeds have other examples, other sizes others for training.
+    if drawing or any(program.largest) or not batches:
         batches = population.put(batches_of(program, splits, population))
-    longest = int(np.diff(program.boundaries).max())
+    longest = max(int(np.diff(program.cuts).max()), program.largest[1])
     fields = {
         f.name: getattr(program, f.name) for f in dataclasses.fields(NetworkProgram)
     }
@@ -186,10 +202,11 @@ def place(
             study.root_seed,
             members.seeds,
             len(program.fed.train.labels),
-            program.hyperparameters.batch_size,
+            program.batch_size,
             lanes.room[1],
             study.vary,
             drawing.stacked("train", members.seeds) if drawing else None,
+            full=program.recipe.full_batch,
         ),
         room=min(STEPS_PER_CALL, longest),
     )
@@ -204,13 +221,14 @@ def batches_of(
     members, lanes = program.members, program.plan.lanes
     size, places = program.plan.evaluation_batch, max(members.num_seeds, lanes.room[1])
 
-    def cut(split: Split | Picked) -> Batches | Picks:
+    def cut(split: Split | Picked, room: int) -> Batches | Picks:
         if isinstance(split, Split):
-            return Batches.cut(split, size)
+            return Batches.cut(split, size, room)
         pool = population.pool if split.pool is program.pool else split.pool
         return Picks.cut(pool, split.rows, size, places)
 
-    return {name: cut(split) for name, split in splits.items()}
+    rooms = {"train": program.largest[0]}
+    return {name: cut(split, rooms.get(name, 0)) for name, split in splits.items()}
 
 
 def sizes_of(splits: Mapping[str, Split | Picked]) -> dict[str, int]:

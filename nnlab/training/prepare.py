@@ -19,9 +19,20 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
-from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Study
+from nnlab.study import (
+    OWN_PROBE,
+    TRAIN_EVALUATION_SIZE,
+    WEIGHTS,
+    Hyperparameters,
+    Optimizer,
+    Own,
+    Schedule,
+    Study,
+)
+from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, alike, by_program
-from nnlab.training import member, optimizers, own
+from nnlab.study.probes import name_of, parse
+from nnlab.training import losses, member, modules, optimizers, own, probes, schedules
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -34,6 +45,7 @@ from nnlab.training.plan import Demand
 from nnlab.training.program import (
     SPLITS,
     NetworkProgram,
+    Probed,
     Program,
     Source,
     TreeProgram,
@@ -90,7 +102,27 @@ def prepare(
         except ValueError as error:
             raise ValueError(f"trial {some.trials[0].label!r}: {error}") from None
         found.append(program)
+    if len({program.dataset.score for program in found}) > 1:
+        raise ValueError(
+            "some trials learn classes and some learn numbers, which do not compare: "
+            "make a study of each (csv.task says what a table's labels are)"
+        )
     return found
+
+
+def own_of(study: Study, handed: Handed) -> Own:
+    """Returns the record of all that is the user's own.
+
+    Probes are traced on the first network.
+    """
+    found = handed.own(study)
+    if not handed.probes:
+        return found
+    groups = by_program(study.trials(), study.num_seeds)
+    grown = (g for g in groups if g.trials[0].hyperparameters.model.is_network)
+    (first,) = networks(study, members=[next(grown)], **vars(handed))
+    codes = {f"{OWN_PROBE}{t}": first.probed[name_of(t)].code for t in handed.probes}
+    return dataclasses.replace(found, functions={**found.functions, **codes})
 
 
 def networks(study: Study, **options: Any) -> list[NetworkProgram]:
@@ -103,7 +135,7 @@ def _networks(
 ) -> NetworkProgram:
     h, dataset, members = program.hyperparameters, program.dataset, program.members
     training = _source_training(h, study, handed)
-    boundaries, steps_per_epoch = _boundaries(h, dataset)
+    boundaries, steps_per_epoch = _boundaries(h, dataset.train.size)
     recipe, rows = _recipe(program, study, handed, boundaries[-1])
     shapes, *_ = member.shapes(recipe, members.traced())
     _check_logits(recipe, shapes, dataset)
@@ -114,12 +146,17 @@ def _networks(
     if source and source.frozen:
         fed, pool, recipe, rows = _probe(source, dataset, pool)
         shapes, *_ = member.shapes(recipe, members.traced())
+    largest = (0, 0)
+    if not (drawing or h.full_batch or (source and source.frozen)):
+        whole = handed.data(h, study)[0].train
+        largest = _largest(h, study, whole.size)
+        pool = whole if any(largest) else None
     demand = Demand(
         members=members,
         rows=rows,
         parameters=_size(shapes.params),
         state_bytes=4 * _size(shapes),
-        batch_size=h.batch_size,
+        batch_size=h.batch_of(dataset.train.size),
         data_bytes=sum(
             array.nbytes
             for split in (pool, *(getattr(fed, name) for name in shared))
@@ -135,6 +172,7 @@ def _networks(
     )
     if members.first_seed:  # added seeds may be fewer members than a lane is wide
         lane_width = min(lane_width, demand.most)
+    probe_size = min(study.probe_size or fed.train.size, fed.train.size)
     return NetworkProgram(
         **{**vars(program), "source": source},
         fed=fed,
@@ -145,16 +183,65 @@ def _networks(
         plans=tuple(demand.plans(jax.devices(), lane_width)),
         steps_per_epoch=steps_per_epoch,
         boundaries=boundaries,
+        probed=_probed(recipe, members, study, handed, boundaries, fed, probe_size),
+        probe_size=probe_size,
+        largest=largest,
     )
 
 
-def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], int]:
+def _probed(
+    recipe: member.Recipe,
+    members: Members,
+    study: Study,
+    handed: Handed,
+    boundaries: Sequence[int],
+    fed: Dataset,
+    size: int,
+) -> dict[str, Probed]:
+    """Returns the probes of a program; refuses one that cannot measure."""
+    asked = [parse(text) for text in (*study.probes, *handed.probes)]
+    if not asked:
+        return {}
+    state, traced, key = member.shapes(recipe, members.traced())
+    inputs = jax.ShapeDtypeStruct(
+        (size, math.prod(recipe.input_shape)), fed.train.inputs.dtype
+    )
+    labels = fed.train.labels
+    shape = size, *labels.shape[1:]
+    batch = probes.Batch(inputs, jax.ShapeDtypeStruct(shape, labels.dtype))
+    found: dict[str, Probed] = {}
+    taken: dict[str, str] = {}
+    for probe in asked:
+        known = probes.shapes(probe.name, recipe, state, traced, key, batch)
+        for column in known[0]:
+            if (other := taken.setdefault(column, probe.name)) != probe.name:
+                raise ValueError(
+                    f"probes {other!r} and {probe.name!r} both have a column {column!r}"
+                )
+        found[probe.name] = Probed(probe.steps(boundaries), *known)
+    return found
+
+
+def _largest(h: Hyperparameters, study: Study, size: int) -> tuple[int, int]:
+    """Returns `NetworkProgram.largest`, of a data set of so many training examples."""
+    every = (
+        t.hyperparameters for t in study.trials() if t.hyperparameters.data == h.data
+    )
+    sizes = {one.train_size or size for one in every}
+    if len(sizes) == 1:
+        return 0, 0
+    most = min(max(sizes), size)
+    steps, _ = _boundaries(h, most)
+    return min(most, TRAIN_EVALUATION_SIZE), int(np.diff(steps).max())
+
+
+def _boundaries(h: Hyperparameters, size: int) -> tuple[tuple[int, ...], int]:
     """Returns the steps of the evaluations, and the number of updates in an epoch.
 
-    The first evaluation is at 0, the last at the end of training.
+    The first evaluation is at 0, the last at the end of training; `size` is that of the
+    training set.
     """
-    size = len(dataset.train.labels)
-    steps_per_epoch = size // h.batch_size
+    steps_per_epoch = size // h.batch_of(size)
     if not steps_per_epoch:
         raise ValueError(
             f"batch_size={h.batch_size} is larger than the {size} training examples"
@@ -183,12 +270,10 @@ def _recipe(
     """Returns the static part of a program's members, and the layer table."""
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
-    if h.augment_pixels and len(dataset.input_shape) != 3:
-        raise ValueError(
-            f"augment_pixels={h.augment_pixels} needs images (height, width, "
-            f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
-        )
-    module: nn.Module | own.Called | None = own.called(handed.module)
+    for trial in program.trials:
+        _check_disturbances(trial.hyperparameters, dataset)
+    named = modules.by_name(handed.module)
+    module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
     if module is None:
@@ -198,6 +283,10 @@ def _recipe(
             dataset.num_classes,
             dropout=bool(traced["dropout_rate"].any()),
         )
+    else:
+        modules.check_kept(module, dataset.input_shape)
+        if (traced["init_scale"] != 1).any():
+            modules.check_kernels(module, dataset.input_shape)
     scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
@@ -210,19 +299,92 @@ def _recipe(
             uses_momentum=bool(traced["momentum"].any()),
             uses_weight_decay=bool(traced["weight_decay"].any()),
         ),
-        schedule=optimizers.schedule(**vars(h.schedule), total_steps=num_steps),
+        schedule=_schedule(h, handed, num_steps),
         input_shape=dataset.input_shape,
         input_scale=scale,
         input_shift=shift,
         augment_pixels=h.augment_pixels,
+        full_batch=h.full_batch,
+        relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
-        example_losses=study.example_losses,
+        # A regression has no right answers: its losses stand for them in tests.
+        example_losses=study.example_losses or dataset.is_regression,
         own_metrics=dict(handed.own_metrics),
         every_norm="gradients" in study.figures,
         patience=h.early_stopping.patience,
-        watched=h.early_stopping.metric.removeprefix("validation_"),
+        watched="loss"
+        if dataset.is_regression
+        else h.early_stopping.metric.removeprefix("validation_"),
+        averages="average_decay" in traced,
+        loss=_loss(h, dataset, handed),
+        target_mean=dataset.target_mean,
+        target_unit=dataset.target_unit,
+        probes={
+            **{name: getattr(probes, name) for name in map(name_of, study.probes)},
+            **{name_of(text): probe for text, probe in handed.probes.items()},
+        },
+        probe_batch=h.batch_of(dataset.train.size),
     )
+    schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
     return recipe, rows
+
+
+def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Schedule:
+    """Returns a trial's schedule, or the one that is handed in."""
+    mine = handed.functions.get("schedule")
+    if mine is None:
+        name = h.schedule.name
+        return functools.partial(schedules.factor, name, total_steps=num_steps)
+    if h.schedule != Schedule():
+        raise ValueError(
+            f"schedule.name={h.schedule.name!r} does not go with a schedule of your "
+            "own: leave out one of them"
+        )
+    return lambda step, _: mine(jnp.asarray(step, jnp.float32) / num_steps)
+
+
+def _loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> losses.Loss:
+    """Returns a trial's loss, or the one that is handed in."""
+    if dataset.is_regression and h.loss.label_smoothing:
+        raise ValueError(
+            f"loss.label_smoothing={h.loss.label_smoothing:g} needs classes, and the "
+            f"targets of {dataset.name} are numbers: leave it out"
+        )
+    mine = handed.functions.get("loss")
+    asked = {"name": AUTO, "label_smoothing": 0.0}
+    for name, default in asked.items():
+        if mine and (value := getattr(h.loss, name)) != default:
+            raise ValueError(
+                f"loss.{name}={value!r} does not go with a loss of your own: leave "
+                "out one of them"
+            )
+    return mine or losses.find(h.loss.name, dataset.is_regression)
+
+
+def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
+    """Refuses shifts, blur and noise that do not go with the data, or with probing."""
+    for name in ("augment_pixels", "blur", "input_noise"):
+        if (amount := getattr(h, name)) and h.transfer.mode == "probing":
+            raise ValueError(
+                f"{name}={amount:g} does not go with transfer.mode='probing', which "
+                "computes features once; set it to 0"
+            )
+    for name in ("augment_pixels", "blur"):
+        if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
+            raise ValueError(
+                f"{name}={amount:g} needs images (height, width, channels); examples "
+                f"of {dataset.name} have shape {dataset.input_shape}"
+            )
+    if h.input_noise and dataset.vocabulary:
+        raise ValueError(
+            f"input_noise={h.input_noise:g} needs inputs that are numbers; those of "
+            f"{dataset.name} are tokens"
+        )
+    if h.label_noise and dataset.train.labels.dtype.kind == "f":
+        raise ValueError(
+            f"label_noise={h.label_noise:g} draws random classes; the targets of "
+            f"{dataset.name} are numbers"
+        )
 
 
 def _room(members: Members, study: Study) -> tuple[int, int]:
@@ -355,11 +517,6 @@ def _probe(
 ) -> tuple[Dataset, Split | None, member.Recipe, tuple[layers.LayerRow, ...]]:
     """Returns data and pool (still 0), recipe and layer table of a last layer."""
     whole = source.whole
-    if whole.augment_pixels:
-        raise ValueError(
-            f"augment_pixels={whole.augment_pixels} does not go with transfer.mode="
-            "'probing', which computes features once; set it to 0"
-        )
     backbone = backbone_of(whole.module)
     sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
     features, _ = jax.eval_shape(
@@ -403,9 +560,12 @@ def _scaling(program: Program) -> tuple[Any, Any]:
     h, dataset = program.hyperparameters, program.dataset
     if h.transfer.mode != "scratch" and h.transfer.source.endswith(WEIGHTS):
         return _imagenet_scaling(dataset)
-    if not (h.standardize or dataset.is_table):
+    if not (h.standardize or h.center or dataset.is_table):
         return dataset.scale, 0.0
     inputs = (program.drawing.pool if program.drawing else dataset.train).inputs
+    if not (h.standardize or dataset.is_table):
+        mean = inputs.mean(axis=0, dtype=np.float64).reshape(1, -1) * dataset.scale
+        return dataset.scale, mean.astype(np.float32)
     if len(dataset.input_shape) == 1:
         mean = inputs.mean(axis=0, dtype=np.float64, keepdims=True)
         deviation = inputs.std(axis=0, dtype=np.float64, keepdims=True)
@@ -449,7 +609,7 @@ def _moments(inputs: np.ndarray) -> tuple[float, float]:
 
 
 def _layer_names(
-    module: nn.Module | own.Called,
+    module: nn.Module | modules.Called,
     input_shape: Sequence[int],
     rows: Sequence[layers.LayerRow],
 ) -> tuple[str, ...]:
@@ -480,13 +640,14 @@ def _check_logits(recipe: member.Recipe, state: Any, dataset: Dataset) -> None:
     if shape != (wanted := (2, dataset.num_classes)):
         raise ValueError(
             f"the model returns shape {shape} for 2 examples of shape "
-            f"{dataset.input_shape}; the data set's classes need {wanted}"
+            f"{dataset.input_shape}; the data set's "
+            f"{'targets' if dataset.is_regression else 'classes'} need {wanted}"
             f"{_remedy(shape, dataset)}"
         )
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise ValueError(f"the model returns {logits.dtype}; logits are floats")
     for name, metric in recipe.own_metrics.items():
-        own.check_metric(name, metric, dataset.num_classes)
+        own.check_metric(name, metric, dataset)
 
 
 def _remedy(shape: Any, dataset: Dataset) -> str:

@@ -18,7 +18,7 @@ from nnlab.models import layers
 from nnlab.study import TRAIN_EVALUATION_SIZE, Hyperparameters, Trial
 from nnlab.study.members import Members
 from nnlab.training import member as train
-from nnlab.training import trees
+from nnlab.training import metrics, trees
 from nnlab.training.lanes import Lanes
 from nnlab.training.plan import Demand, Plan
 
@@ -48,6 +48,23 @@ class Picked:
     def size(self) -> int:
         """N, the number of a seed's examples."""
         return self.rows.shape[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Probed:
+    """A probe of a program.
+
+    Attributes:
+      steps: after which it measures, ascending.
+      columns: the names of what it measures.
+      asks_start: whether it reads the parameters before the first update.
+      code: digest of what it computes, as of a module of one's own.
+    """
+
+    steps: tuple[int, ...]
+    columns: tuple[str, ...]
+    asks_start: bool
+    code: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,12 +218,18 @@ class NetworkProgram(Program):
     Attributes:
       fed: the members' inputs: the data, or a frozen backbone's features, which are 0
         until `with_features`.
-      pool: likewise what each seed draws its own examples from; None without `drawing`.
+      pool: likewise what training picks its examples from, if not from `fed`: what each
+        seed draws from, or all that any trial of the study trains on.
       rows: the layer table; empty for a user's own module.
       plans: lane plans to choose from, the likely fastest one first.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
+      largest: the training examples that are evaluated, and the steps between two
+        evaluations, of the study's trials that train on most examples; 0 where all
+        train on as many. Programs that differ in nothing else share functions.
       features: maps stored inputs to the members' inputs; None if they are the same.
+      probed: the probes by name.
+      probe_size: training examples that they see.
     """
 
     fed: Dataset
@@ -218,6 +241,14 @@ class NetworkProgram(Program):
     boundaries: tuple[int, ...]
     features: Callable[[np.ndarray], np.ndarray] | None = None
     pool: Split | None = None
+    probed: Mapping[str, Probed] = dataclasses.field(default_factory=dict)
+    probe_size: int = 0
+    largest: tuple[int, int] = (0, 0)
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in an update."""
+        return self.hyperparameters.batch_of(self.dataset.train.size)
 
     @property
     def whole(self) -> train.Recipe:
@@ -283,11 +314,13 @@ class NetworkProgram(Program):
     @functools.cached_property
     def jaxpr(self) -> str:
         """Returns the jaxprs of a member's step and evaluation, without numbers."""
-        recipe, size = self.recipe, self.hyperparameters.batch_size
+        recipe, size = self.recipe, self.batch_size
         state, traced, key = train.shapes(recipe, self.members.traced())
         of = jax.ShapeDtypeStruct
-        inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
-        labels, flags = (of((size,), kind) for kind in (np.int32, np.bool_))
+        train_set = self.fed.train
+        inputs = of((size, math.prod(recipe.input_shape)), train_set.inputs.dtype)
+        labels = of((size, *train_set.labels.shape[1:]), train_set.labels.dtype)
+        flags = of((size,), np.bool_)
 
         def step(*member: Any) -> train.TrainState:
             return train.train_step(recipe, *member, sample=always, check=always)
@@ -310,18 +343,35 @@ class NetworkProgram(Program):
         """Passes over the training examples; `max_steps` may end them early."""
         return self.num_steps / self.steps_per_epoch
 
+    @functools.cached_property
+    def cuts(self) -> tuple[int, ...]:
+        """Steps at which training halts: for evaluations, and for probes."""
+        probed = {step for one in self.probed.values() for step in one.steps}
+        inside = {step for step in probed if step <= self.num_steps}
+        return tuple(sorted(inside.union(self.boundaries)))
+
+    def probe_rows(self) -> np.ndarray:
+        """Returns the examples of the pool that probes see, int32 (S, n), by seed."""
+        members, size = self.members, self.probe_size
+        places = max(members.num_seeds, self.plan.lanes.room[1])
+        found = np.tile(np.arange(size, dtype=np.int32), (places, 1))
+        if self.drawing:
+            rows = self.drawing.stacked("train", members.seeds)
+            found[: members.num_seeds] = rows[:, :size]
+        return found
+
     @property
     def work(self) -> float:
         """Estimated floating-point operations of training, with steps' overhead."""
         forward = sum(row.flops for row in self.rows)
-        step = 3 * forward * self.hyperparameters.batch_size + WORK_OF_A_STEP
+        step = 3 * forward * self.batch_size + WORK_OF_A_STEP
         return float(self.num_steps * self.plan.lanes.members * step)
 
     @property
     def num_examples(self) -> int:
         """Training examples of all members in all epochs."""
         members = self.plan.lanes.members
-        return self.num_steps * self.hyperparameters.batch_size * members
+        return self.num_steps * self.batch_size * members
 
     @property
     def num_evaluated(self) -> int:
@@ -368,6 +418,16 @@ class NetworkProgram(Program):
     def scored(self) -> dict[str, Split | Picked]:
         """Returns the splits that only the final members are evaluated on, by name."""
         return {} if self.test_sets.along_curve else self._further()
+
+    def variance(self, split: str) -> np.ndarray:
+        """Returns the variance of a regression's targets, see `metrics.variance`.
+
+        It is (), or (S,) of examples that each seed picks.
+        """
+        some = {**self.evaluated(), **self.scored()}[split]
+        if isinstance(some, Picked):
+            return metrics.variance(some.pool.labels[some.rows])
+        return metrics.variance(some.labels)
 
     def _further(self) -> dict[str, Any]:
         """Returns the further test sets: of each seed's own examples, if it has any."""

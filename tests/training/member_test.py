@@ -33,7 +33,7 @@ RECIPE = train.Recipe(
     module=Linear(),
     layers=("linear",),
     optimizer=functools.partial(optimizers.optimizer, "sgd"),
-    schedule=optimizers.schedule("constant", warmup_steps=0, total_steps=10),
+    schedule=lambda step, traced: 1.0,
     input_shape=(2, 2),
     input_scale=SCALE,
 )
@@ -47,6 +47,7 @@ def traced(**changes):
         "weight_decay": 0.0,
         "init_scale": 1.0,
         "dropout_rate": 0.0,
+        "average_decay": 0.75,
     }
     return {name: jnp.float32(value) for name, value in (values | changes).items()}
 
@@ -93,13 +94,33 @@ def test_one_step_of_sgd_is_the_arithmetic():
 
 
 def test_a_schedule_multiplies_the_rate():
-    halved = optimizers.schedule("constant", warmup_steps=2, total_steps=10)
-    recipe = dataclasses.replace(RECIPE, schedule=halved)
+    recipe = dataclasses.replace(RECIPE, schedule=lambda step, traced: 0.5)
     flags = {"sample": jnp.bool_(False), "check": jnp.bool_(False)}
     got = train.train_step(recipe, init(), traced(), KEY, INPUTS, LABELS, **flags)
     wanted = step(init(), learning_rate=0.25)
     got, wanted = got.params["linear"], wanted.params["linear"]
     np.testing.assert_allclose(got["kernel"], wanted["kernel"], atol=1e-7)
+
+
+def test_the_average_is_of_the_weights_after_each_update():
+    recipe = dataclasses.replace(RECIPE, averages=True, patience=1)
+    flags = {"sample": jnp.bool_(False), "check": jnp.bool_(False)}
+    state = train.init_state(recipe, traced(), KEY)
+    wanted = state.params["linear"]["kernel"]
+    for _ in range(3):
+        state = train.train_step(recipe, state, traced(), KEY, INPUTS, LABELS, **flags)
+        wanted = 0.75 * wanted + 0.25 * state.params["linear"]["kernel"]
+    np.testing.assert_allclose(state.average["linear"]["kernel"], wanted, rtol=1e-6)
+    judged = train.judge(recipe, state, INPUTS, LABELS)
+    last = dataclasses.replace(state, params=state.average, average=None)
+    alone = train.judge(recipe, last, INPUTS, LABELS)
+    np.testing.assert_array_equal(judged["averaged_loss"], alone["loss"])
+    np.testing.assert_array_equal(judged["averaged_accuracy"], alone["accuracy"])
+    assert not equal(judged["loss"], alone["loss"])
+    # Early stopping keeps the average of its best evaluation too.
+    noted = train.note_best(recipe, state, {"loss": jnp.float32(1.0)})
+    later = train.train_step(recipe, noted, traced(), KEY, INPUTS, LABELS, **flags)
+    assert equal(train.kept(later).average, state.average)
 
 
 BROKEN = {
@@ -176,27 +197,6 @@ def test_orders_differ_by_root_seed_seed_and_epoch():
     names = itertools.product((0, 1), (0, 1), (0, 1))
     orders = {tuple(train.epoch_order(*name, 50).tolist()) for name in names}
     assert len(orders) == 8
-
-
-def test_shifted_images_are_cut_from_their_padded_selves():
-    pixels = 2
-    rng = np.random.default_rng(0)
-    images = rng.integers(1, 255, (64, 5, 4, 2)).astype(np.uint8)
-    key = jax.random.key(pixels)
-    moved = np.asarray(train.shifted(key, jnp.asarray(images), pixels))
-    assert moved.dtype == np.uint8
-    found = set()
-    for image, one in zip(images, moved, strict=True):
-        room = np.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)))
-        places = [
-            (i, j)
-            for i in range(2 * pixels + 1)
-            for j in range(2 * pixels + 1)
-            if np.array_equal(room[i : i + 5, j : j + 4], one)
-        ]
-        assert len(places) == 1
-        found |= set(places)
-    assert len(found) > 0.8 * (2 * pixels + 1) ** 2
 
 
 def test_augmentation_moves_what_is_trained_on_and_not_what_is_evaluated():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimizers with traced hyperparameters, and schedules."""
+"""Optimizers with traced hyperparameters."""
 
 import functools
 
@@ -9,8 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from nnlab.study import OPTIMIZERS, SCHEDULES
-from nnlab.training.optimizers import optimizer, schedule
+from nnlab.study import OPTIMIZERS
+from nnlab.training.optimizers import optimizer
+from nnlab.training.schedules import factor
 
 START = np.array([1.0, -2.0, 0.5, 0.0], np.float32)
 CURVATURE = np.array([1.0, 0.3, 2.0, 5.0], np.float32)
@@ -81,10 +82,8 @@ def test_members_of_one_program_equal_runs_at_constant_rates(name):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_scheduled_rate_equals_optaxs_schedule(name):
-    shape = schedule("cosine", warmup_steps=0, total_steps=5)
-    got = jax.jit(
-        lambda peak: train(name, peak * jax.vmap(shape)(jnp.arange(5)), 0.9, 0.01)
-    )(0.1)
+    factors = [factor("cosine", step, {}, total_steps=5) for step in range(5)]
+    got = jax.jit(lambda peak: train(name, peak * jnp.stack(factors), 0.9, 0.01))(0.1)
     rate = optax.cosine_decay_schedule(0.1, 5)
     alone = train_with(lambda: OPTAX[name](rate, 0.9, 0.01))
     np.testing.assert_allclose(got, alone, rtol=1e-5, atol=1e-6)
@@ -131,47 +130,3 @@ def test_adamw_decays_apart_from_the_gradient_and_adam_through_it():
     np.testing.assert_allclose(moved("adamw"), -0.1 * 0.01 * START, rtol=1e-6)
     # Adam's first step has the size of the rate, whatever the gradient's.
     np.testing.assert_allclose(moved("adam"), -0.1 * np.sign(START), rtol=1e-4)
-
-
-# Schedules
-
-
-def factors(name, warmup_steps, total_steps, steps):
-    shape = schedule(name, warmup_steps=warmup_steps, total_steps=total_steps)
-    return np.asarray(jax.jit(jax.vmap(shape))(np.arange(steps)))
-
-
-@pytest.mark.parametrize(
-    ("name", "exact"),
-    [
-        ("constant", optax.constant_schedule(1.0)),
-        ("cosine", optax.cosine_decay_schedule(1.0, 40)),
-        ("linear", optax.linear_schedule(1.0, 0.0, 40)),
-        ("step", optax.piecewise_constant_schedule(1.0, {20: 0.1, 30: 0.1})),
-    ],
-)
-def test_schedules_are_optaxs(name, exact):
-    steps = np.arange(45)
-    expected = np.broadcast_to(jax.jit(exact)(steps), steps.shape)
-    np.testing.assert_allclose(factors(name, 0, 40, 45), expected, atol=2e-7)
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_the_warm_up_climbs_to_the_peak_and_wastes_no_step(name):
-    got = factors(name, 8, 40, 45)
-    np.testing.assert_allclose(got[:8], np.arange(1, 9) / 8, rtol=1e-6)
-    assert got[8] == 1
-    assert np.all(np.diff(got[8:]) <= 0)
-    assert got.min() >= 0
-
-
-@pytest.mark.parametrize(
-    ("steps", "message"),
-    [
-        (10, "warm-up of 10 steps must be .* below the 10 steps of training"),
-        (-1, "warm-up of -1 steps must be at least 0"),
-    ],
-)
-def test_warm_ups_that_cannot_be_are_refused(steps, message):
-    with pytest.raises(ValueError, match=message):
-        schedule("cosine", warmup_steps=steps, total_steps=10)

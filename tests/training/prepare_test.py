@@ -65,7 +65,7 @@ def test_evaluations_come_at_equal_intervals(batch_size, num_epochs, every, want
 def test_training_may_end_before_its_epochs_do(max_steps, wanted):
     program = prepared(max_steps=max_steps, **{"schedule.name": "linear"})
     assert (program.num_steps, program.num_epochs) == (wanted, wanted / 8)
-    factors = [float(program.recipe.schedule(wanted - left)) for left in (1, 0)]
+    factors = [float(program.recipe.schedule(wanted - left, {})) for left in (1, 0)]
     assert factors == pytest.approx([1 / wanted, 0])  # it ends where training does
     assert program.boundaries == (*(b for b in (0, 8, 16) if b < wanted), wanted)
     assert program.num_examples == 2 * wanted * tiny.BATCH_SIZE
