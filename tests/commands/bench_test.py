@@ -19,6 +19,8 @@ from nnlab.machine import devices
 from nnlab.models import layers
 from nnlab.training import prepare
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 TINY = Network("tiny", layers.mlp((3,), 2), (4,), 8, num_classes=2, num_examples=32)
 IMAGES = rivals.SUITES["mlp"][1]
 NETWORKS = [network for suite in rivals.SUITES.values() for network in suite]

@@ -30,6 +30,8 @@ from nnlab.runs import checkpoint, loop
 from nnlab.training import lane_width, trees
 from nnlab.watch import tensorboard
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 MNIST = "--config=configs/learning_rate.py:mnist,smoke"
 
 

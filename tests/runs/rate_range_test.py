@@ -19,6 +19,8 @@ from nnlab.statistics import rate_range as statistics
 from nnlab.statistics.findings import Findings
 from nnlab.study import Study
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 RATES = (0.01, 0.1, 1.0, 10.0)
 START = 2.0
 
