@@ -423,10 +423,12 @@ def _halving(findings: Findings) -> list[str]:
         h = results.trials[trial].hyperparameters
         if not h.model.is_network:
             continue
-        steps = results.member(trial, "steps").astype(int) * h.batch_size
+        program = results.program(trial)
+        batch_size = h.batch_of(program["train_examples"])
+        steps = results.member(trial, "steps").astype(int) * batch_size
         trained += int(steps.sum())
         cut = has_status(results, trial, DROPPED)
-        whole = results.program(trial)["num_steps"] * h.batch_size
+        whole = program["num_steps"] * batch_size
         spared += int((whole - steps[cut]).sum())
     share = texts.percent(trained / (trained + spared), 0)
     return [

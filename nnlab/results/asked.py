@@ -37,6 +37,7 @@ def of_study(
     sets, moved = list(SPLITS[:2]), study.test_sets
     sets += ["test_moved"] * (moved.moved_pixels > 0)
     sets += ["test_rotated"] * (moved.rotated_degrees > 0)
+    sets += ["train_clean"] * study.has_label_noise()
     metrics = ("loss", "accuracy", *study.further_metrics(), *own_metrics)
     measured = [f"{split}_{metric}" for split in sets for metric in metrics]
     trials = () if study.search.space else study.trials()

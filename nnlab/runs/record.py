@@ -138,7 +138,7 @@ class Record:
         if not isinstance(program, NetworkProgram):
             self.done = self._num_grown * len(program.dataset.train.labels)
             return
-        batch_size, steps = program.hyperparameters.batch_size, self.rows.steps
+        batch_size, steps = program.batch_size, self.rows.steps
         ended = self.rows.has_status(STOPPED, DIVERGED, DROPPED)
         self._step = int(steps.max())
         self.done = int(steps.sum()) * batch_size
@@ -174,7 +174,7 @@ class Record:
 
     def _examples(self, num_steps: int) -> int:
         """Counts the examples of some steps, over all members that train."""
-        batch_size = self.program.hyperparameters.batch_size
+        batch_size = self._network.batch_size
         return num_steps * batch_size * int(self.still_training.sum())
 
     @contextlib.contextmanager
@@ -209,7 +209,7 @@ class Record:
         seen, lost = alive & self.still_training, self.still_training & ~alive
         values = metrics | self._along(measured, num_steps, samples)
         epoch = step / program.steps_per_epoch
-        rows.add(step, epoch, step * program.hyperparameters.batch_size, values, seen)
+        rows.add(step, epoch, step * program.batch_size, values, seen)
         rows.steps[seen] = step
         stopped = seen & measured["stopped"]
         score = metrics[f"validation_{program.dataset.score}"]

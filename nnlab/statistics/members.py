@@ -271,7 +271,7 @@ def seconds_per_epoch(results: Results, program: int) -> np.ndarray:
     h = results.trials[record["trials"][0]].hyperparameters
     examples = record["train_examples"]  # of a round of trees
     if h.model.is_network:
-        examples = record["steps_per_epoch"] * h.batch_size
+        examples = record["steps_per_epoch"] * h.batch_of(examples)
     return examples / rate
 
 

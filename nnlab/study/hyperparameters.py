@@ -86,6 +86,7 @@ _DROPS = Need(
     "model.layers",
 )
 _OWN = Need("a module of your own", lambda s: s[OWN_MODULE])
+_IN_BATCHES = Need("false", lambda s: not s["full_batch"], "full_batch")
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
 _MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
 _TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
@@ -431,6 +432,14 @@ class Hyperparameters(Checked):
         values. Tables always are.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
+      label_noise: traced share of the training labels that are random: drawn once for
+        each seed, uniformly over all classes. At 1 all are; validation and test labels
+        stay. What is in training is `train_loss`, the true labels are in
+        `train_clean_loss`.
+      input_noise: traced standard deviation of Gaussian noise on what the network sees
+        of a training example, drawn anew for each batch.
+      blur: traced standard deviation, in pixels, of the Gaussian by which training
+        images are blurred.
       model: the network.
       module: attributes of a module of one's own, in the place of `model`.
       loss: what training minimises.
@@ -439,6 +448,8 @@ class Hyperparameters(Checked):
       transfer: where the network's backbone gets its first weights.
       batch_size: examples in an update. The short batch at the end of an epoch is
         dropped; the order changes each epoch, so no example is left out for good.
+      full_batch: whether all training examples are in every update, so that an epoch is
+        one; `batch_size` is then not read.
       num_epochs: passes over the training examples.
       max_steps: updates after which training ends early; 0 for no limit.
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
@@ -454,13 +465,23 @@ class Hyperparameters(Checked):
     train_size: int = field(0, minimum=0)
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
+    label_noise: float = field(
+        0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
+    )
+    input_noise: float = field(
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+    )
+    blur: float = field(
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+    )
     model: Model = Model()
     module: Module = Module()
     loss: Loss = field(Loss(), needs=(_NETWORK,))
     optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
     schedule: Schedule = field(Schedule(), needs=(_NETWORK,))
     transfer: Transfer = field(Transfer(), needs=(_NETWORK,))
-    batch_size: int = field(32, minimum=1, needs=(_NETWORK,))
+    batch_size: int = field(32, minimum=1, needs=(_NETWORK, _IN_BATCHES))
+    full_batch: bool = field(False, later=True, needs=(_NETWORK,))
     num_epochs: int = field(10, minimum=1, needs=(_NETWORK,))
     max_steps: int = field(0, minimum=0, needs=(_NETWORK,))
     eval_every_epochs: float = field(1.0, above=0.0, needs=(_NETWORK,))
@@ -485,6 +506,10 @@ class Hyperparameters(Checked):
             check_path(path)
             put(values, path, value)
         return from_mapping(Hyperparameters, values, "")
+
+    def batch_of(self, train_examples: int) -> int:
+        """Returns how many of so many training examples are in an update."""
+        return train_examples if self.full_batch else self.batch_size
 
     @property
     def data(self) -> str:

@@ -431,6 +431,11 @@ class Study(Checked):
         flats = [trial.hyperparameters.flat() for trial in self.trials()]
         return differing(flats)
 
+    def has_label_noise(self) -> bool:
+        """Returns whether any trial trains on random labels."""
+        some = (self.base, *(trial.hyperparameters for trial in self.trials()))
+        return any(h.label_noise > 0 for h in some)
+
     def further_metrics(self) -> tuple[str, ...]:
         """Returns what is measured of every split beside loss and accuracy."""
         some = (self.base, *(trial.hyperparameters for trial in self.trials()))

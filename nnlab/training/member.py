@@ -19,7 +19,8 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import losses, metrics, own
+from nnlab.training import disturbances, losses, metrics, own
+from nnlab.training.disturbances import Drawn
 
 Traced = Mapping[str, jax.Array]
 """The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
@@ -43,6 +44,8 @@ class Recipe:
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
+      full_batch: whether all training examples are in every step.
+      relabels: number of classes from which random labels are drawn; 0 for none.
       activity: whether `judge` measures the share of active units.
       example_losses: whether the losses of each example are kept of the final members,
         beside whether it was right.
@@ -65,6 +68,8 @@ class Recipe:
     )
     input_shift: float | np.ndarray = 0.0
     augment_pixels: int = 0
+    full_batch: bool = False
+    relabels: int = 0
     activity: bool = False
     example_losses: bool = False
     own_metrics: Mapping[str, metrics.Metric] = dataclasses.field(default_factory=dict)
@@ -201,7 +206,7 @@ def train_step(
     traced: Traced,
     key: jax.Array,
     inputs: jax.Array,
-    labels: jax.Array,
+    labels: jax.Array | Drawn,
     *,
     sample: jax.Array,
     check: jax.Array,
@@ -218,7 +223,8 @@ def train_step(
     if recipe.augment_pixels:
         images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
         shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-        inputs = shifted(shift_key, images, recipe.augment_pixels)
+        inputs = disturbances.shifted(shift_key, images, recipe.augment_pixels)
+    labels = disturbances.as_trained(labels, traced.get("label_noise"))
 
     (loss, batch_stats), gradients = jax.value_and_grad(
         lambda params: batch_loss(
@@ -284,15 +290,22 @@ def batch_loss(
 ) -> tuple[jax.Array, Any]:
     """Returns the loss that training minimises, float32 (), and new batch statistics.
 
-    It is the mean over stored inputs (B, values), with dropout drawn from `key`.
+    It is the mean over stored inputs (B, values), with dropout and noise drawn from
+    `key`.
     """
+    x = scaled(recipe, inputs)
+    if "blur" in traced:
+        x = disturbances.blurred(x, traced["blur"])
+    if "input_noise" in traced:
+        noise_key = jax.random.fold_in(key, zlib.crc32(b"input_noise"))
+        x = disturbances.noisy(noise_key, x, traced["input_noise"])
     logits, updated = recipe.module.apply(
         {
             "params": params,
             "batch_stats": batch_stats,
             "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
         },
-        scaled(recipe, inputs),
+        x,
         train=True,
         rngs={"dropout": key},
         mutable=["batch_stats"],
@@ -371,21 +384,6 @@ def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     logits: Any = recipe.module.apply(variables, scaled(recipe, inputs), train=False)
     return jax.nn.softmax(logits)
-
-
-def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
-    """Moves each of the images (B, H, W, C) by up to `pixels` along both axes.
-
-    Offsets are whole and uniform; pixels from outside the image are 0.
-    """
-    room = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-    padded = jnp.pad(images, room)
-    starts = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
-
-    def cut(image: jax.Array, start: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (start[0], start[1], 0), images.shape[1:])
-
-    return jax.vmap(cut)(padded, starts)
 
 
 def note_best(

@@ -120,7 +120,7 @@ def _networks(
         rows=rows,
         parameters=_size(shapes.params),
         state_bytes=4 * _size(shapes),
-        batch_size=h.batch_size,
+        batch_size=h.batch_of(dataset.train.size),
         data_bytes=sum(
             array.nbytes
             for split in (pool, *(getattr(fed, name) for name in shared))
@@ -155,7 +155,7 @@ def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], 
     The first evaluation is at 0, the last at the end of training.
     """
     size = len(dataset.train.labels)
-    steps_per_epoch = size // h.batch_size
+    steps_per_epoch = size // h.batch_of(size)
     if not steps_per_epoch:
         raise ValueError(
             f"batch_size={h.batch_size} is larger than the {size} training examples"
@@ -184,11 +184,7 @@ def _recipe(
     """Returns the static part of a program's members, and the layer table."""
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
-    if h.augment_pixels and len(dataset.input_shape) != 3:
-        raise ValueError(
-            f"augment_pixels={h.augment_pixels} needs images (height, width, "
-            f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
-        )
+    _check_disturbances(h, dataset)
     module: nn.Module | own.Called | None = own.called(handed.module)
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
@@ -216,6 +212,8 @@ def _recipe(
         input_scale=scale,
         input_shift=shift,
         augment_pixels=h.augment_pixels,
+        full_batch=h.full_batch,
+        relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
         example_losses=study.example_losses,
         own_metrics=dict(handed.own_metrics),
@@ -254,6 +252,26 @@ def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
                 "out one of them"
             )
     return mine or losses.find(h.loss.name)
+
+
+def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
+    """Refuses shifts, blur and noise that do not go with the data."""
+    for name in ("augment_pixels", "blur"):
+        if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
+            raise ValueError(
+                f"{name}={amount:g} needs images (height, width, channels); examples "
+                f"of {dataset.name} have shape {dataset.input_shape}"
+            )
+    if h.input_noise and dataset.vocabulary:
+        raise ValueError(
+            f"input_noise={h.input_noise:g} needs inputs that are numbers; those of "
+            f"{dataset.name} are tokens"
+        )
+    if h.label_noise and dataset.train.labels.dtype.kind == "f":
+        raise ValueError(
+            f"label_noise={h.label_noise:g} draws random classes; the targets of "
+            f"{dataset.name} are numbers"
+        )
 
 
 def _room(members: Members, study: Study) -> tuple[int, int]:

@@ -220,6 +220,11 @@ class NetworkProgram(Program):
     pool: Split | None = None
 
     @property
+    def batch_size(self) -> int:
+        """Examples in an update."""
+        return self.hyperparameters.batch_of(self.dataset.train.size)
+
+    @property
     def whole(self) -> train.Recipe:
         """The network from stored inputs on, including a frozen backbone."""
         return self.source.whole if self.features and self.source else self.recipe
@@ -283,7 +288,7 @@ class NetworkProgram(Program):
     @functools.cached_property
     def jaxpr(self) -> str:
         """Returns the jaxprs of a member's step and evaluation, without numbers."""
-        recipe, size = self.recipe, self.hyperparameters.batch_size
+        recipe, size = self.recipe, self.batch_size
         state, traced, key = train.shapes(recipe, self.members.traced())
         of = jax.ShapeDtypeStruct
         inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
@@ -314,14 +319,14 @@ class NetworkProgram(Program):
     def work(self) -> float:
         """Estimated floating-point operations of training, with steps' overhead."""
         forward = sum(row.flops for row in self.rows)
-        step = 3 * forward * self.hyperparameters.batch_size + WORK_OF_A_STEP
+        step = 3 * forward * self.batch_size + WORK_OF_A_STEP
         return float(self.num_steps * self.plan.lanes.members * step)
 
     @property
     def num_examples(self) -> int:
         """Training examples of all members in all epochs."""
         members = self.plan.lanes.members
-        return self.num_steps * self.hyperparameters.batch_size * members
+        return self.num_steps * self.batch_size * members
 
     @property
     def num_evaluated(self) -> int:

@@ -33,6 +33,8 @@ def words(name: str) -> str:
         leaf = f"number of {count[1]}"
     if averaged := re.fullmatch(r"(\w+)_averaged_(loss|accuracy)", name):
         return f"{words(f'{averaged[1]}_{averaged[2]}')} of averaged weights"
+    if of_train := re.fullmatch(r"train_clean_(\w+)", name):
+        return f"train {words(of_train[1])} by true labels"
     if further := re.fullmatch(r"test_(\w+)_(loss|accuracy)", name):
         return f"{further[1]} test {further[2]}".replace("_", " ")
     if parent in _GROUPS:

@@ -60,8 +60,10 @@ def learning(
 
 def usual(findings: Findings) -> Iterator[Sketch]:
     """Draws the usual metrics, and the further ones, if they were measured."""
-    further = findings.results.study.further_metrics()
-    named = (f"validation_{name}" for name in further)
+    study = findings.results.study
+    named = [f"validation_{name}" for name in study.further_metrics()]
+    if study.has_label_noise():
+        named += ["train_accuracy", "train_clean_accuracy"]
     for metric in filter(findings.is_measured, (*USUAL, *named)):
         yield learning(findings, metric, f"curves_{metric}")
 
