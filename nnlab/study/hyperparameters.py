@@ -80,8 +80,7 @@ _DROPS = Need(
     "with a dropout layer",
     lambda s: (
         s["model.name"] != "stack"
-        or "dropout"
-        in [one["layer"] for one in layer_stack.normalise(s["model.layers"])]
+        or "dropout" in layer_stack.kinds_of(s["model.layers"])
     ),
     "model.layers",
 )

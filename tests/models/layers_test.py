@@ -84,7 +84,7 @@ MISTAKES = {
     "absolute pool": (["flatten", "max_abs_pool"], r"layer 1 .* needs \(height, width"),
     "field of a pool": (
         [{"layer": "max_pool", "by": 3}],
-        "'by'; .*: window, stride, n",
+        "'by'; .*: window, stride, padding, n",
     ),
     "kernel": ([{**CONV_2, "kernel": 29, "padding": "valid"}], "kernel of 29x29"),
     "softmax": (["flatten", DENSE, "softmax"], "layer 2: 'softmax' .* loss applies"),
