@@ -409,6 +409,8 @@ def _described(
     if h.standardize or data.is_table:
         by_column = ", column by column" if data.is_table else ""
         changes.append(f"standardized by the training examples{by_column}")
+    elif h.center:
+        changes.append("less the mean training example")
     if h.augment_pixels:
         pixels = count(h.augment_pixels, "pixel")
         changes.append(f"in training moved by up to {pixels} along both axes")

@@ -25,7 +25,7 @@ from nnlab.models import layers
 from nnlab.models.kinds import elementwise
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack, init_variables
-from nnlab.training import member, own
+from nnlab.training import member, modules
 from nnlab.training.program import NetworkProgram
 
 EPSILONS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -166,7 +166,7 @@ def _check(
     if value.dtype != np.float64:
         raise ValueError(
             f"the gradient check needs a model that computes in float64; the loss of "
-            f"{own.name_of(module)} is {value.dtype}"
+            f"{modules.name_of(module)} is {value.dtype}"
         )
     if not math.isfinite(value):
         raise ValueError(f"the loss of the untrained network is {value}, not finite")

@@ -29,5 +29,5 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 """Name -> function; all but three are those of `jax.nn`."""
 
-MONOTONE = frozenset(ACTIVATIONS) - elementwise.FALLING
-"""Activations that never fall: the largest input gives the largest output."""
+MONOTONE = frozenset(ACTIVATIONS) - elementwise.UNMOVED
+"""Activations before which a max-pool may move: its choice is the same there."""

@@ -14,7 +14,7 @@ from nnlab.report.sections import Section, Table, in_width, notes, number, tabul
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
-from nnlab.study import Own, Quantity, digest_json
+from nnlab.study import Own, OwnModule, Quantity, digest_json
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
@@ -142,7 +142,7 @@ def how(findings: Findings) -> Section:
     handed = {
         "module": own.module,
         "own_metrics": own.metrics,
-        **own.functions,
+        **{what.partition(":")[0]: code for what, code in own.functions.items()},
         "dataset": own.datasets,
     }
     more = [f"{keyword}=..." for keyword, known in handed.items() if known]
@@ -191,14 +191,14 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def own_facts(own: Own) -> list[tuple[str, str]]:
-    """Returns names and texts of the study's own module, metrics and functions."""
-    found = []
-    if own.module:
-        values = [f"{k}={v}" for k, v in own.module.attributes.items()]
-        shapes = own.module.parameters.values()
+    """Returns names and texts of the study's own modules, metrics and functions."""
+    found, others = [], {text: OwnModule(**one) for text, one in own.modules.items()}
+    for text, module in {"": own.module, **others}.items() if own.module else ():
+        values = [f"{k}={v}" for k, v in module.attributes.items()]
+        shapes = module.parameters.values()
         parameters = numbers.count(sum(map(math.prod, shapes)), "parameter")
-        about = f"{own.module.name}({', '.join(values)}); {parameters}"
-        found.append(("module", f"{about}; {_code(own.module.code)}"))
+        about = f"{module.name}({', '.join(values)}); {parameters}"
+        found.append((f"module {text}".strip(), f"{about}; {_code(module.code)}"))
     found += [(f"metric {name}", _code(code)) for name, code in own.metrics.items()]
     found += [(f"{what} of one's own", _code(c)) for what, c in own.functions.items()]
     return found

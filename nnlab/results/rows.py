@@ -304,10 +304,15 @@ def plain_rows(
     return rows
 
 
-def curves_table(parts: Iterable[Rows]) -> pa.Table:
-    """Returns the curves of several programs, sorted by trial, seed and step."""
+def curves_table(
+    parts: Iterable[Rows], columns: Mapping[str, pa.DataType] = results.CURVES
+) -> pa.Table:
+    """Returns the curves of several programs, sorted by trial, seed and step.
+
+    The `columns` come first.
+    """
     found = [part._curves() for part in parts]
-    return _sorted(found, results.CURVES, "trial", "seed", "step")
+    return _sorted(found, columns, "trial", "seed", "step")
 
 
 def members_table(

@@ -45,7 +45,7 @@ from nnlab.study.members import Members, by_program, numbered
 from nnlab.training.handed import Handed
 from nnlab.training.metrics import Metric
 from nnlab.training.place import Kept
-from nnlab.training.prepare import prepare
+from nnlab.training.prepare import own_of, prepare
 from nnlab.training.program import Program
 from nnlab.words.spelling import nearest_file
 
@@ -286,11 +286,13 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
 
 def _with_own(past: _Past, handed: Handed, folder: pathlib.Path) -> _Past:
     """Adds the record of the user's own module, metrics and data sets."""
-    own = handed.own(past.study)
+    own = own_of(past.study, handed)
     if past.config:
         with refusing(folder):
-            doubts = tuple(check_own(past.study.own, own))
-        return dataclasses.replace(past, doubts=doubts)
+            before, doubts = past.study.own, tuple(check_own(past.study.own, own))
+        modules = {**own.modules, **before.modules}  # of trials that were added, too
+        own = dataclasses.replace(before, modules=modules)
+        past = dataclasses.replace(past, doubts=doubts)
     return dataclasses.replace(past, study=dataclasses.replace(past.study, own=own))
 
 

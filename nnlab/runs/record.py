@@ -42,6 +42,7 @@ class Record:
     Attributes:
       about: its record in ``config.json``.
       rows: the curves and the members.
+      probed: what probes measured; its members are not read.
       severity: its rows of ``severity.csv``.
       seen: what pictures need of the final members, by the index of a trial.
       each: what the final members said of each example, by the file that holds it.
@@ -62,7 +63,7 @@ class Record:
         shape = len(program.trials), program.members.num_seeds
         self.program, self.clock = program, clock
         self.about = program.to_dict()
-        self.rows = Rows(program.members)
+        self.rows, self.probed = Rows(program.members), Rows(program.members)
         self.severity: list[dict[str, Any]] = []
         self.seen: dict[int, pictures.Seen] = {}
         self.each: dict[str, Answers] = {}
@@ -122,6 +123,8 @@ class Record:
             if each := saved.arrays(item):  # an earlier nnlab saved none
                 self.each[file] = Answers.from_arrays(each, shape)
         self.rows = Rows.from_arrays(members, arrays)
+        if probed := saved.arrays("probes"):
+            self.probed = Rows.from_arrays(members, probed)
         self.severity = plain_rows(known["severity"], results.SEVERITY, "trial", "seed")
         self.clock.rows = plain_rows(
             known["timings"], results.TIMINGS, "cohort", "segment"
@@ -235,6 +238,18 @@ class Record:
         for curve, mean in zip(self._means, self._score.mean(axis=1)):
             curve.append(float(mean))
         self._note_worths()
+
+    def add_probed(
+        self, step: int, alive: np.ndarray, values: Mapping[str, np.ndarray]
+    ) -> None:
+        """Adds what probes measured after a step, of the members that still train.
+
+        All are (T, S); `alive` is bool, the values are by column.
+        """
+        network, wide = self._network, {n: v.astype(float) for n, v in values.items()}
+        examples = step * network.batch_size
+        epoch, rows = step / network.steps_per_epoch, alive & self.still_training
+        self.probed.add(step, epoch, examples, wide, rows)
 
     def _along(
         self, measured: Mapping[str, Any], num_steps: int, samples: int

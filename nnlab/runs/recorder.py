@@ -303,6 +303,7 @@ class Recorder:
             config={**self.config, "status": status},
             study=self._study,
             curves=curves_table(parts),
+            probes=curves_table([record.probed for record in records], results.PROBES),
             members=members_table(parts, missing),
             timings=results.table(
                 sorted(timings, key=lambda row: (row["cohort"], row["segment"])),
@@ -348,6 +349,8 @@ class Recorder:
             "timings.csv": found.timings,
             "summary.csv": Findings(found).summary,
         }
+        if found.probes.num_rows:
+            files["probes.parquet"] = found.probes
         if found.severity.num_rows:
             files["severity.csv"] = found.severity
         if self._pictures and not closed:

@@ -58,6 +58,9 @@ OWN = "hand in the run's own"
 
 MOST_TEXT = 60
 
+_NAMED = ("datasets", "modules")
+"""Parts of the record of what is the user's own that name what other programs have."""
+
 
 @contextlib.contextmanager
 def refusing(folder: pathlib.Path) -> Iterator[None]:
@@ -268,9 +271,8 @@ def identity(
         "the digest of its data": data["digest"][:12],
         "the digest of its backbone's source": record.get("source", "")[:12],
         "own": {
-            name: value
-            for name, value in dataclasses.asdict(study.own).items()
-            if name != "datasets" and (value or name != "functions")  # added later
+            **{k: v for k, v in study.own.plain().items() if k not in _NAMED},
+            "module": study.own.record_of(trials[0].hyperparameters.module),
         },
     }
     return dict(json.loads(json.dumps(found)))
@@ -304,6 +306,9 @@ def check_own(old: Own, new: Own) -> list[str]:
     Returns doubts, in words, where it is unknown whether the code has changed.
     """
     doubts = _check_module(old.module, new.module)
+    for text, record in old.modules.items():
+        now = new.modules.get(text)
+        doubts += _check_module(OwnModule(**record), now and OwnModule(**now))
     if {*old.metrics} != {*new.metrics}:
         raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
     for name, code in old.metrics.items():

@@ -247,7 +247,8 @@ def is_measured(results: Results, column: str) -> bool:
     """Whether a column of the curves has any value."""
     if column not in results.metrics:
         return False
-    values = results.curves[column].drop_null().to_numpy()
+    of = results.probes if column in results.probes.column_names else results.curves
+    values = of[column].drop_null().to_numpy()
     return bool(np.isfinite(values).any())
 
 

@@ -145,6 +145,7 @@ def restricted(results: Results, seeds: Sequence[int]) -> Results:
         results,
         study=results.study.with_seeds(seeds),
         curves=kept(results.curves),
+        probes=kept(results.probes),
         members=kept(results.members),
         severity=kept(results.severity),
     )

@@ -35,6 +35,8 @@ SCHEDULES = (
 DTYPES = ("float32", "bfloat16")
 WATCHED = ("validation_loss", "validation_accuracy")
 AUTO = "auto"
+MODULE = "module.name"
+"""The path that says which of several modules of one's own a trial trains."""
 POOLS = ("max", "max_abs")
 
 SET = "where set"
@@ -134,10 +136,20 @@ class Module(Checked):
     """Attributes of a module of one's own that a trial sets.
 
     Attributes:
-      attributes: pairs of a name and a value, sorted.
+      attributes: pairs of a name and a value, sorted; the value of "name" says which of
+        several modules it is.
     """
 
-    attributes: tuple[tuple[str, Any], ...] = field((), opened=Any, needs=(_OWN,))
+    attributes: tuple[tuple[str, Any], ...] = field(
+        (), opened=Any, needs=(_OWN, _NETWORK)
+    )
+
+    @property
+    def text(self) -> str:
+        """What the trial sets, such as "Mine, width=8"; "" for nothing."""
+        values = dict(self.attributes)
+        named = [str(values.pop("name"))] if "name" in values else []
+        return ", ".join([*named, *(f"{name}={v}" for name, v in values.items())])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -429,6 +441,8 @@ class Hyperparameters(Checked):
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
         values. Tables always are.
+      center: whether the mean training example is subtracted from inputs that are not
+        standardized.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
       label_noise: traced share of the training labels that are random: drawn once for
@@ -463,6 +477,14 @@ class Hyperparameters(Checked):
     dataset: str = "digits"
     train_size: int = field(0, minimum=0)
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
+    center: bool = field(
+        False,
+        later=True,
+        needs=(
+            *(_NETWORK, _SCALED, _OWN_SCALE),
+            Need("off", lambda s: not s["standardize"], "standardize"),
+        ),
+    )
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
     label_noise: float = field(
         0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
@@ -675,7 +697,9 @@ def differing(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 _LEAVES = {
     path.removesuffix(".name").rpartition(".")[2]: path
-    for path in sorted(PATHS, key=lambda path: not path.startswith("transfer."))
+    for path in sorted(
+        (*PATHS, MODULE), key=lambda path: not path.startswith("transfer.")
+    )
 }
 """The path of each last part; the fields of `Transfer` give way to others."""
 
@@ -713,6 +737,7 @@ TUPLES = (
     *(path for path in PATHS if typing.get_origin(_FIELDS[path][0])),
     "figures",
     "looks",
+    "probes",
     "vary",
 )
 """Fields that hold a tuple, those of the study itself included."""

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import disturbances, losses, metrics, own
+from nnlab.training import disturbances, losses, metrics, modules
 from nnlab.training.disturbances import Drawn
 
 Traced = Mapping[str, jax.Array]
@@ -55,9 +55,11 @@ class Recipe:
         the validation set, after which a member stops early; 0 for never.
       averages: whether a moving average of the weights is kept and evaluated.
       loss: of each example, see `losses`; also evaluated, then without smoothing.
+      probes: functions that measure a network along training, see `probes`.
+      probe_batch: most examples in a batch of the loss that they see.
     """
 
-    module: nn.Module | own.Called
+    module: nn.Module | modules.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
     schedule: Schedule
@@ -78,6 +80,8 @@ class Recipe:
     watched: str = "loss"
     averages: bool = False
     loss: losses.Loss = losses.softmax_cross_entropy
+    probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    probe_batch: int = 0
 
 
 @flax.struct.dataclass
@@ -234,9 +238,7 @@ def train_step(
     )(state.params)
 
     def updated() -> TrainState:
-        updates, opt_state = _optimizer(recipe, traced, state.step).update(
-            gradients, state.opt_state, state.params
-        )
+        updates, opt_state = update(recipe, state, traced, gradients)
         params = optax.apply_updates(state.params, updates)
         average = state.average
         if average is not None:
@@ -440,11 +442,24 @@ def rescaled(
     return floats.reshape(inputs.shape[0], *shape)
 
 
+def update(
+    recipe: Recipe, state: TrainState, traced: Traced, gradients: Any
+) -> tuple[Any, Any]:
+    """Returns what gradients add to the parameters, and the optimizer's new state."""
+    optimizer = _optimizer(recipe, traced, state.step)
+    return optimizer.update(gradients, state.opt_state, state.params)
+
+
+def learning_rate(recipe: Recipe, traced: Traced, step: jax.Array) -> jax.Array:
+    """Returns the learning rate of the update after a step, float32 ()."""
+    return traced["learning_rate"] * recipe.schedule(step, traced)
+
+
 def _optimizer(
     recipe: Recipe, traced: Traced, step: jax.Array
 ) -> optax.GradientTransformation:
     return recipe.optimizer(
-        learning_rate=traced["learning_rate"] * recipe.schedule(step, traced),
+        learning_rate=learning_rate(recipe, traced, step),
         momentum=traced["momentum"],
         weight_decay=traced["weight_decay"],
     )

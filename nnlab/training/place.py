@@ -182,7 +182,7 @@ def place(
         batches = {}
     if drawing or not batches:  # other seeds have other examples
         batches = population.put(batches_of(program, splits, population))
-    longest = int(np.diff(program.boundaries).max())
+    longest = int(np.diff(program.cuts).max())
     fields = {
         f.name: getattr(program, f.name) for f in dataclasses.fields(NetworkProgram)
     }

@@ -24,7 +24,7 @@ from nnlab.data import Split
 from nnlab.machine import processes
 from nnlab.study import OWNED
 from nnlab.study.members import Members
-from nnlab.training import disturbances, member, metrics
+from nnlab.training import disturbances, member, metrics, probes
 from nnlab.training.lanes import Lanes, Picks, Placement, flattened
 from nnlab.training.member import Recipe, Traced, TrainState
 
@@ -86,6 +86,10 @@ class Population:
         self._score = jit(_score_lanes, 2, 1, donate=False)
         self._predict = jit(_predict_lanes, 1, 1, donate=False)
         self._predict_picked = jit(_predict_picked_lanes, 2, 2, donate=False)
+        self._probes = {
+            name: jit(functools.partial(_probe_lanes, name), 6, 3, donate=False)
+            for name in recipe.probes
+        }
         self._compiled: dict[Any, Any] = {}
 
     def of_others(self, lanes: Lanes, members: Members) -> "Population":
@@ -287,6 +291,23 @@ class Population:
         """Returns the same of rows of the pool, int32 (S, B), for each seed its own."""
         picked = self._data[0], self.put(rows)
         return self._call(self._predict_picked, state, self._seeds, *picked)
+
+    def probe(
+        self,
+        name: str,
+        state: TrainState,
+        rows: np.ndarray,
+        start: TrainState | None,
+    ) -> dict[str, Any]:
+        """Returns the columns of a probe, ``{column: (N, G, W)}``; see `probes`.
+
+        It sees the rows of the pool, int32 (S, n), for each seed its own. `start` are
+        the members before the first update, if the probe needs them.
+        """
+        begun = None if start is None else start.params
+        lanes = self._traced, self._keys, self._seeds, self._busy, begun
+        shared = self.put(rows), *self._data
+        return self._call(self._probes[name], state, *lanes, *shared)
 
     def gather(self, tree: Any) -> Any:
         """Copies a tree of lane results to the host, leaves (T, S, ...)."""
@@ -522,6 +543,45 @@ def _predict_picked_lanes(
     return jax.lax.map(
         lambda lane: of_lane(lane[0], inputs[rows[lane[1]]]), (states, seeds)
     )
+
+
+def _probe_lanes(
+    name: str,
+    recipe: Recipe,
+    states: TrainState,
+    traced: Traced,
+    keys: jax.Array,
+    seeds: jax.Array,
+    busy: jax.Array,
+    starts: Any,
+    rows: jax.Array,
+    inputs: jax.Array,
+    labels: jax.Array,
+) -> dict[str, jax.Array]:
+    """Measures the members of all busy lanes; the others have zeros."""
+
+    def one(state: Any, traced: Any, start: Any, key: Any, x: Any, y: Any) -> Any:
+        y = disturbances.as_trained(y, traced.get("label_noise"))
+        of = recipe, state, traced, key, probes.Batch(x, y)
+        return probes.measure(name, *of, lambda: start)
+
+    def of_lane(lane: Any) -> dict[str, jax.Array]:
+        state, traced, start, key, seeds = lane
+        picked = rows[seeds]
+        x, y = inputs[picked], labels[picked]
+        if recipe.relabels:
+            y = _drawn(recipe)(key, y, picked)
+        of_trials = _map(one, (0, 0, 0, None, None, None))
+        of_seeds = _map(of_trials, (0, 0, 0, 0, 0, 0))
+        return of_seeds(state, traced, start, key, x, y)
+
+    def of_busy_lane(lane: Any) -> dict[str, jax.Array]:
+        lane, busy = lane
+        zeros = _zeros(of_lane, lane)
+        return jax.lax.cond(busy, of_lane, lambda _: zeros, lane)
+
+    lanes = (states, traced, starts, keys, seeds)
+    return jax.lax.map(of_busy_lane, (lanes, busy))
 
 
 def _evaluate_lanes(

@@ -19,10 +19,19 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
-from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Schedule, Study
+from nnlab.study import (
+    OWN_PROBE,
+    WEIGHTS,
+    Hyperparameters,
+    Optimizer,
+    Own,
+    Schedule,
+    Study,
+)
 from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, alike, by_program
-from nnlab.training import losses, member, optimizers, own, schedules
+from nnlab.study.probes import name_of, parse
+from nnlab.training import losses, member, modules, optimizers, own, probes, schedules
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -35,6 +44,7 @@ from nnlab.training.plan import Demand
 from nnlab.training.program import (
     SPLITS,
     NetworkProgram,
+    Probed,
     Program,
     Source,
     TreeProgram,
@@ -94,6 +104,21 @@ def prepare(
     return found
 
 
+def own_of(study: Study, handed: Handed) -> Own:
+    """Returns the record of all that is the user's own.
+
+    Probes are traced on the first network.
+    """
+    found = handed.own(study)
+    if not handed.probes:
+        return found
+    groups = by_program(study.trials(), study.num_seeds)
+    grown = (g for g in groups if g.trials[0].hyperparameters.model.is_network)
+    (first,) = networks(study, members=[next(grown)], **vars(handed))
+    codes = {f"{OWN_PROBE}{t}": first.probed[name_of(t)].code for t in handed.probes}
+    return dataclasses.replace(found, functions={**found.functions, **codes})
+
+
 def networks(study: Study, **options: Any) -> list[NetworkProgram]:
     """Returns the programs of networks among those of `prepare`; same arguments."""
     return networks_of(prepare(study, **options))
@@ -136,6 +161,7 @@ def _networks(
     )
     if members.first_seed:  # added seeds may be fewer members than a lane is wide
         lane_width = min(lane_width, demand.most)
+    probe_size = min(study.probe_size or fed.train.size, fed.train.size)
     return NetworkProgram(
         **{**vars(program), "source": source},
         fed=fed,
@@ -146,7 +172,42 @@ def _networks(
         plans=tuple(demand.plans(jax.devices(), lane_width)),
         steps_per_epoch=steps_per_epoch,
         boundaries=boundaries,
+        probed=_probed(recipe, members, study, handed, boundaries, fed, probe_size),
+        probe_size=probe_size,
     )
+
+
+def _probed(
+    recipe: member.Recipe,
+    members: Members,
+    study: Study,
+    handed: Handed,
+    boundaries: Sequence[int],
+    fed: Dataset,
+    size: int,
+) -> dict[str, Probed]:
+    """Returns the probes of a program; refuses one that cannot measure."""
+    asked = [parse(text) for text in (*study.probes, *handed.probes)]
+    if not asked:
+        return {}
+    state, traced, key = member.shapes(recipe, members.traced())
+    inputs = jax.ShapeDtypeStruct(
+        (size, math.prod(recipe.input_shape)), fed.train.inputs.dtype
+    )
+    labels = fed.train.labels
+    shape = size, *labels.shape[1:]
+    batch = probes.Batch(inputs, jax.ShapeDtypeStruct(shape, labels.dtype))
+    found: dict[str, Probed] = {}
+    taken: dict[str, str] = {}
+    for probe in asked:
+        known = probes.shapes(probe.name, recipe, state, traced, key, batch)
+        for column in known[0]:
+            if (other := taken.setdefault(column, probe.name)) != probe.name:
+                raise ValueError(
+                    f"probes {other!r} and {probe.name!r} both have a column {column!r}"
+                )
+        found[probe.name] = Probed(probe.steps(boundaries), *known)
+    return found
 
 
 def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], int]:
@@ -185,7 +246,8 @@ def _recipe(
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
     _check_disturbances(h, dataset)
-    module: nn.Module | own.Called | None = own.called(handed.module)
+    named = modules.by_name(handed.module)
+    module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
     if module is None:
@@ -195,6 +257,10 @@ def _recipe(
             dataset.num_classes,
             dropout=bool(traced["dropout_rate"].any()),
         )
+    else:
+        modules.check_kept(module, dataset.input_shape)
+        if (traced["init_scale"] != 1).any():
+            modules.check_kernels(module, dataset.input_shape)
     scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
@@ -222,6 +288,11 @@ def _recipe(
         watched=h.early_stopping.metric.removeprefix("validation_"),
         averages="average_decay" in traced,
         loss=_loss(h, handed),
+        probes={
+            **{name: getattr(probes, name) for name in map(name_of, study.probes)},
+            **{name_of(text): probe for text, probe in handed.probes.items()},
+        },
+        probe_batch=h.batch_of(dataset.train.size),
     )
     schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
     return recipe, rows
@@ -452,9 +523,12 @@ def _scaling(program: Program) -> tuple[Any, Any]:
     h, dataset = program.hyperparameters, program.dataset
     if h.transfer.mode != "scratch" and h.transfer.source.endswith(WEIGHTS):
         return _imagenet_scaling(dataset)
-    if not (h.standardize or dataset.is_table):
+    if not (h.standardize or h.center or dataset.is_table):
         return dataset.scale, 0.0
     inputs = (program.drawing.pool if program.drawing else dataset.train).inputs
+    if not (h.standardize or dataset.is_table):
+        mean = inputs.mean(axis=0, dtype=np.float64).reshape(1, -1) * dataset.scale
+        return dataset.scale, mean.astype(np.float32)
     if len(dataset.input_shape) == 1:
         mean = inputs.mean(axis=0, dtype=np.float64, keepdims=True)
         deviation = inputs.std(axis=0, dtype=np.float64, keepdims=True)
@@ -498,7 +572,7 @@ def _moments(inputs: np.ndarray) -> tuple[float, float]:
 
 
 def _layer_names(
-    module: nn.Module | own.Called,
+    module: nn.Module | modules.Called,
     input_shape: Sequence[int],
     rows: Sequence[layers.LayerRow],
 ) -> tuple[str, ...]:

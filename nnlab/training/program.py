@@ -51,6 +51,23 @@ class Picked:
 
 
 @dataclasses.dataclass(frozen=True)
+class Probed:
+    """A probe of a program.
+
+    Attributes:
+      steps: after which it measures, ascending.
+      columns: the names of what it measures.
+      asks_start: whether it reads the parameters before the first update.
+      code: digest of what it computes, as of a module of one's own.
+    """
+
+    steps: tuple[int, ...]
+    columns: tuple[str, ...]
+    asks_start: bool
+    code: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
     """Where the backbone of a program comes from.
 
@@ -207,6 +224,8 @@ class NetworkProgram(Program):
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
       features: maps stored inputs to the members' inputs; None if they are the same.
+      probed: the probes by name.
+      probe_size: training examples that they see.
     """
 
     fed: Dataset
@@ -218,6 +237,8 @@ class NetworkProgram(Program):
     boundaries: tuple[int, ...]
     features: Callable[[np.ndarray], np.ndarray] | None = None
     pool: Split | None = None
+    probed: Mapping[str, Probed] = dataclasses.field(default_factory=dict)
+    probe_size: int = 0
 
     @property
     def batch_size(self) -> int:
@@ -314,6 +335,23 @@ class NetworkProgram(Program):
     def num_epochs(self) -> float:
         """Passes over the training examples; `max_steps` may end them early."""
         return self.num_steps / self.steps_per_epoch
+
+    @functools.cached_property
+    def cuts(self) -> tuple[int, ...]:
+        """Steps at which training halts: for evaluations, and for probes."""
+        probed = {step for one in self.probed.values() for step in one.steps}
+        inside = {step for step in probed if step <= self.num_steps}
+        return tuple(sorted(inside.union(self.boundaries)))
+
+    def probe_rows(self) -> np.ndarray:
+        """Returns the examples of the pool that probes see, int32 (S, n), by seed."""
+        members, size = self.members, self.probe_size
+        places = max(members.num_seeds, self.plan.lanes.room[1])
+        found = np.tile(np.arange(size, dtype=np.int32), (places, 1))
+        if self.drawing:
+            rows = self.drawing.stacked("train", members.seeds)
+            found[: members.num_seeds] = rows[:, :size]
+        return found
 
     @property
     def work(self) -> float:

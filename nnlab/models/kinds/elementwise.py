@@ -15,8 +15,14 @@ ACTIVATIONS = (
 )
 """Functions of one value; see `nnlab.models.activations`."""
 
-FALLING = {"gelu", "silu", "swish", "hard_silu", "hard_swish", "mish"}
-"""Those that fall somewhere; max-pools move before all others."""
+UNMOVED = {
+    *("gelu", "silu", "swish", "hard_silu", "hard_swish", "mish"),
+    *("relu6", "hard_sigmoid", "hard_tanh", "sparse_sigmoid"),
+}
+"""Those that fall somewhere, or end in a kink: max-pools move before all others.
+
+Above the kink of the latter all outputs are equal, and the pool's choice is another.
+"""
 
 KINKED = {
     *("relu", "leaky_relu", "relu6", "selu", "hard_sigmoid", "hard_silu"),

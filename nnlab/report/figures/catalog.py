@@ -97,6 +97,7 @@ _PARTS = (
     Part("map", "maps", maps.metric_map, _TESTED, tells=_LAST),
     Part("sizes", "final", sizes.against_sizes, _TESTED, tells=_LAST),
     Part("divergence", "maps", maps.divergence_map, tells="diverged"),
+    Part("probes", "along", learning.probes),
     Part("active_units", "models", learning.active_units, tells=".* .*active_share"),
     Part("gradients", "models", gradient_norms.gradients, tells=".*grad_norm"),
     Part("costs", "", lambda findings: ()),  # a table, see `report.costs`
@@ -181,6 +182,13 @@ def fitted(
     return tuple(made for _, made in best.values())
 
 
+def _asked(findings: Findings) -> tuple[str, ...]:
+    """Returns the parts that a study asks for; its probes are drawn in any case."""
+    study = findings.results.study
+    probes = ("probes",) if study.probed() and "probes" not in study.figures else ()
+    return (*study.figures, *probes) if findings.ran else ()
+
+
 def export(
     findings: Findings, folder: pathlib.Path, asked: Export
 ) -> pathlib.Path | None:
@@ -189,7 +197,7 @@ def export(
     Returns that folder, in `folder`; None where there is none to store.
     """
     target, written = folder / asked.size, False
-    names = findings.results.study.figures if findings.ran else ()
+    names = _asked(findings)
     for part in (PARTS[name] for name in names):
         with contextlib.suppress(Lacking):
             for made in fitted(functools.partial(part.drawn, findings), asked):
@@ -216,7 +224,7 @@ def draw(
 
     Returns them, and the reason for each part that has none.
     """
-    asked = findings.results.study.figures if findings.ran else ()
+    asked = _asked(findings)
     drawn: list[Figure] = []
     absent: dict[str, str] = {}
     for part in (part for name, part in PARTS.items() if name in asked):

@@ -68,6 +68,15 @@ def usual(findings: Findings) -> Iterator[Sketch]:
         yield learning(findings, metric, f"curves_{metric}")
 
 
+def probes(findings: Findings) -> Iterator[Sketch]:
+    """Draws what each probe measures, against updates; of some layers all."""
+    results = findings.results
+    for probe in results.study.probed():
+        for column in filter(probe.measures, results.metrics):
+            if findings.is_measured(column):
+                yield learning(findings, column, f"probe_{column}", "step")
+
+
 def noise(findings: Findings) -> Sketch:
     """Draws the spread of the batch losses."""
     return learning(findings, "batch_loss_std", "noise")
