@@ -390,7 +390,11 @@ def _module_of(about: Mapping[str, Any]) -> nn.Module:
     hyperparameters = from_mapping(Hyperparameters, about["hyperparameters"], "")
     shape, num_classes = about["input_shape"], len(about["classes"])
     module, _ = network_of(
-        hyperparameters, shape, num_classes, dropout=about["dropout"]
+        hyperparameters,
+        shape,
+        num_classes,
+        dropout=about["dropout"],
+        vocabulary=about.get("vocabulary", 0),
     )
     if not about["frozen"]:
         return module

@@ -43,6 +43,7 @@ class Recipe:
       schedule: factor on the learning rate.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
+      tokens: whether it sees int32 inputs as they are.
       augment_pixels: largest shift of a training image; 0 for none.
       full_batch: whether all training examples are in every step.
       relabels: number of classes from which random labels are drawn; 0 for none.
@@ -69,6 +70,7 @@ class Recipe:
         default_factory=dict
     )
     input_shift: float | np.ndarray = 0.0
+    tokens: bool = False
     augment_pixels: int = 0
     full_batch: bool = False
     relabels: int = 0
@@ -156,7 +158,7 @@ def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:
 
 def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
     """Initialises a member; `key` is that of the seed's "init" stream."""
-    sample = jnp.zeros((1, *recipe.input_shape), jnp.float32)
+    sample = jnp.zeros((1, *recipe.input_shape), input_type(recipe))
     variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
@@ -428,8 +430,18 @@ def kept(state: TrainState) -> TrainState:
     )
 
 
+def input_type(recipe: Recipe) -> Any:
+    """Returns the type of what the network sees."""
+    return jnp.int32 if recipe.tokens else jnp.float32
+
+
 def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
-    """Returns the network's inputs, float32 (B, *input_shape), of stored inputs."""
+    """Returns the network's inputs, float32 (B, *input_shape), of stored inputs.
+
+    Tokens stay int32.
+    """
+    if recipe.tokens:
+        return inputs.reshape(inputs.shape[0], *recipe.input_shape)
     return rescaled(inputs, recipe.input_scale, recipe.input_shift, recipe.input_shape)
 
 
