@@ -225,10 +225,19 @@ def init_variables(
     variables = dict(module.init({"params": key}, sample_input, train=False))
 
     def scaled(path: tuple[Any, ...], value: jax.Array) -> jax.Array:
-        is_kernel = getattr(path[-1], "key", None) == "kernel"
-        return value * init_scale if is_kernel else value
+        return value * init_scale if _is_kernel(path) else value
 
     variables["params"] = jax.tree_util.tree_map_with_path(
         scaled, variables.get("params", {})
     )
     return variables
+
+
+def kernels(params: Any) -> list[jax.Array]:
+    """Returns all parameters that are named "kernel"."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return [value for path, value in leaves if _is_kernel(path)]
+
+
+def _is_kernel(path: tuple[Any, ...]) -> bool:
+    return getattr(path[-1], "key", None) == "kernel"

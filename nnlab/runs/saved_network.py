@@ -59,6 +59,9 @@ _KEYS = (
 _NEWER = ("labels", "features", "origin")
 """Plain values that networks of older versions lack."""
 
+_OF_TOKENS = ("vocabulary",)
+"""Plain values of networks that read tokens."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network:
@@ -227,7 +230,8 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
                 names = stored.keys()
                 arrays = {name: stored.get_tensor(name) for name in names}
         newer = {key: about.get(key) for key in _NEWER}
-        about = {key: about[key] for key in _KEYS} | newer
+        tokens = {key: about[key] for key in _OF_TOKENS if key in about}
+        about = {key: about[key] for key in _KEYS} | newer | tokens
         if about["labels"] is not None:
             labels.from_plain(about["labels"], len(about["classes"]))
         if about["origin"] is not None:
@@ -330,6 +334,7 @@ def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
         "classes": dataset["classes"],
         **{key: dataset.get(key) for key in _NEWER},
         "input_shape": dataset["input_shape"],
+        **{key: dataset[key] for key in _OF_TOKENS if key in dataset},
         "hyperparameters": json.loads(json.dumps(hyperparameters)),
         "dropout": any(model.dropout_rate for model in models),
         "module": found.study.own.record_of(of.hyperparameters.module),

@@ -277,6 +277,10 @@ class Loss(Checked):
         "auto" is the squared error of numbers, else the cross-entropy.
       label_smoothing: traced share of each training label that is divided among all
         classes, in [0, 1). Losses that are evaluated are without it.
+      class_weights: factor on the loss of each class's training examples, none for 1.
+        Losses that are evaluated are without them.
+      l1: traced factor on the sum of the absolute values of all kernels, which is added
+        to the training loss.
     """
 
     name: str = field(AUTO, later=True)
@@ -288,6 +292,8 @@ class Loss(Checked):
         later=True,
         needs=(one_of("loss.name", AUTO, "softmax_cross_entropy", "squared_error"),),
     )
+    class_weights: tuple[float, ...] = field((), minimum=0.0, later=True)
+    l1: float = field(0.0, minimum=0.0, traced=SET, later=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -388,11 +394,19 @@ class EarlyStopping(Checked):
     Attributes:
       patience: evaluations without a better metric after which a network stops; 0 for
         never. Each keeps its best parameters, also if it reaches the last epoch.
+      min_delta: least change of the metric, as the mean over the validation examples,
+        that counts as better.
       metric: "validation_loss", "validation_accuracy", or "auto": what the study's
         claims are about, the loss if all of them are about losses, else the accuracy.
     """
 
     patience: int = field(0, minimum=0)
+    min_delta: float = field(
+        0.0,
+        minimum=0.0,
+        later=True,
+        needs=(_above_0("early_stopping.patience"),),
+    )
     metric: str = field(
         AUTO,
         choices=(*WATCHED, AUTO),
@@ -480,6 +494,8 @@ class Hyperparameters(Checked):
         of a training example, drawn anew for each batch.
       blur: traced standard deviation, in pixels, of the Gaussian by which training
         images are blurred.
+      augment_flip: whether training images are mirrored, left to right, each with
+        probability 1/2, drawn anew for each batch.
       model: the network.
       module: attributes of a module of one's own, in the place of `model`.
       loss: what training minimises.
@@ -513,6 +529,7 @@ class Hyperparameters(Checked):
         ),
     )
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
+    augment_flip: bool = field(False, later=True, needs=(_NETWORK,))
     label_noise: float = field(
         0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
     )
@@ -556,6 +573,11 @@ class Hyperparameters(Checked):
     def batch_of(self, train_examples: int) -> int:
         """Returns how many of so many training examples are in an update."""
         return train_examples if self.full_batch else self.batch_size
+
+    @property
+    def augments(self) -> bool:
+        """Whether training images are moved or mirrored."""
+        return self.augment_pixels > 0 or self.augment_flip
 
     @property
     def data(self) -> str:

@@ -7,6 +7,7 @@ traced hyperparameters are arguments, so that members can differ in them at no c
 
 import dataclasses
 import functools
+import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -45,6 +46,9 @@ class Recipe:
         float32 (1, values of an example).
       tokens: whether it sees int32 inputs as they are.
       augment_pixels: largest shift of a training image; 0 for none.
+      augment_flip: whether half of the training images are mirrored.
+      class_weights: of the training loss, one for each class; none for 1.
+      min_delta: least change of the `watched` metric's sum that is better.
       full_batch: whether all training examples are in every step.
       relabels: number of classes from which random labels are drawn; 0 for none.
       activity: whether `judge` measures the share of active units.
@@ -73,6 +77,9 @@ class Recipe:
     input_shift: float | np.ndarray = 0.0
     tokens: bool = False
     augment_pixels: int = 0
+    augment_flip: bool = False
+    class_weights: tuple[float, ...] = ()
+    min_delta: float = 0.0
     full_batch: bool = False
     relabels: int = 0
     activity: bool = False
@@ -229,10 +236,14 @@ def train_step(
         member before the update. Without the check bad numbers spread, and `population`
         repeats the steps with it.
     """
+    if recipe.augment_pixels or recipe.augment_flip:
+        inputs = inputs.reshape(inputs.shape[0], *recipe.input_shape)
     if recipe.augment_pixels:
-        images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
         shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-        inputs = disturbances.shifted(shift_key, images, recipe.augment_pixels)
+        inputs = disturbances.shifted(shift_key, inputs, recipe.augment_pixels)
+    if recipe.augment_flip:
+        flip_key = jax.random.fold_in(key, zlib.crc32(b"flip"))
+        inputs = disturbances.flipped(flip_key, inputs)
     labels = disturbances.as_trained(labels, traced.get("label_noise"))
 
     (loss, batch_stats), gradients = jax.value_and_grad(
@@ -317,10 +328,14 @@ def batch_loss(
         rngs={"dropout": key},
         mutable=["batch_stats"],
     )
+    weights = [jnp.array(recipe.class_weights)[labels]] * bool(recipe.class_weights)
     if "label_smoothing" in traced:
         share = traced["label_smoothing"]
         labels = losses.smoothed(labels, logits.shape[1], share)
-    loss = jnp.mean(recipe.loss(logits, labels))
+    each = recipe.loss(logits, labels)
+    loss = jnp.mean(math.prod(weights, start=each))
+    if "l1" in traced:
+        loss += traced["l1"] * sum(jnp.sum(jnp.abs(k)) for k in stack.kernels(params))
     return loss, updated.get("batch_stats", {})
 
 
@@ -428,7 +443,8 @@ def note_best(
         *(state.params, state.batch_stats, value, state.step, jnp.int32(0)),
         average=state.average,
     )
-    better = training & (value < best.value)
+    least = best.value - recipe.min_delta if recipe.min_delta else best.value
+    better = training & (value < least)
     best = _where(
         better, found, dataclasses.replace(best, waited=best.waited + training)
     )

@@ -307,6 +307,9 @@ def _recipe(
         input_scale=scale,
         input_shift=shift,
         augment_pixels=h.augment_pixels,
+        augment_flip=h.augment_flip,
+        class_weights=_class_weights(h, dataset),
+        min_delta=h.early_stopping.min_delta * dataset.validation.size,
         full_batch=h.full_batch,
         relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
@@ -364,6 +367,17 @@ def _loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> losses.Loss:
     return mine or losses.find(h.loss.name, dataset.is_regression)
 
 
+def _class_weights(h: Hyperparameters, dataset: Dataset) -> tuple[float, ...]:
+    """Returns a trial's class weights; refuses those that do not fit the data."""
+    weights, count = h.loss.class_weights, dataset.num_classes
+    if weights and (dataset.train.labels.dtype.kind == "f" or len(weights) != count):
+        raise ValueError(
+            f"loss.class_weights={weights} needs a weight for each class; "
+            f"{dataset.name} has {count}"
+        )
+    return weights
+
+
 def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
     """Refuses shifts, blur and noise that do not go with the data, or with probing."""
     for name in ("augment_pixels", "blur", "input_noise"):
@@ -372,10 +386,10 @@ def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
                 f"{name}={amount:g} does not go with transfer.mode='probing', which "
                 "computes features once; set it to 0"
             )
-    for name in ("augment_pixels", "blur"):
+    for name in ("augment_pixels", "augment_flip", "blur"):
         if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
             raise ValueError(
-                f"{name}={amount:g} needs images (height, width, channels); examples "
+                f"{name}={amount} needs images (height, width, channels); examples "
                 f"of {dataset.name} have shape {dataset.input_shape}"
             )
     for name in ("standardize", "center", "input_noise"):
