@@ -248,9 +248,10 @@ class Dataset:
                 "together"
             )
         if tokens:
-            inputs, test_inputs, validation_inputs = (
+            inputs = _checked_tokens(inputs)
+            test_inputs, validation_inputs = (
                 None if some is None else _checked_tokens(some)
-                for some in (inputs, test_inputs, validation_inputs)
+                for some in (test_inputs, validation_inputs)
             )
         feature_names = tuple(feature_names) or numbers.columns_of(inputs)
         x, y = _checked(inputs, labels, "", task=task)

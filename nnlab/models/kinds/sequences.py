@@ -68,11 +68,11 @@ def _positions(module: Any, layer: Any, x: Any, options: Options, rate: Any) -> 
 
     length, features = x.shape[1:]
     if layer["form"] == "sinusoidal":
-        return x + jnp.asarray(sinusoids(length, features), x.dtype)
+        return x + jnp.asarray([sinusoids(length, features)], x.dtype)
     usual = {"embedding_init": nn.initializers.normal(POSITION_DEVIATION)}
     own = {**usual, **options.typed, **_init_of(layer), "name": layer["name"]}
     made = nn.Embed(length, features, **own)
-    return x + made(jnp.arange(length))
+    return x + made(jnp.arange(length))[None]
 
 
 def sinusoids(length: int, features: int) -> list[list[float]]:
