@@ -59,9 +59,9 @@ def test_tokens_are_kept_and_every_network_by_name_reads_them():
         (program,) = prepared(of, dataset=dataset)
         assert program.rows[0].layer["layer"] == first
         assert program.recipe.tokens
+    changes = {"standardize": True, "dataset": dataset.name}
+    of = dataclasses.replace(tiny.study(), base=base.replace(changes))
     with pytest.raises(ValueError, match="standardize=True needs inputs that are numb"):
-        changes = {"standardize": True, "dataset": dataset.name}
-        of = dataclasses.replace(tiny.study(), base=base.replace(changes))
         prepared(of, dataset=dataset)
     for wrong in (TOKENS - 1, TOKENS / 2, TOKENS[:, 0]):
         with pytest.raises(ValueError, match="tokens"):
