@@ -7,7 +7,6 @@ traced hyperparameters are arguments, so that members can differ in them at no c
 
 import dataclasses
 import functools
-import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -328,12 +327,14 @@ def batch_loss(
         rngs={"dropout": key},
         mutable=["batch_stats"],
     )
-    weights = [jnp.array(recipe.class_weights)[labels]] * bool(recipe.class_weights)
+    targets = labels
     if "label_smoothing" in traced:
         share = traced["label_smoothing"]
-        labels = losses.smoothed(labels, logits.shape[1], share)
-    each = recipe.loss(logits, labels)
-    loss = jnp.mean(math.prod(weights, start=each))
+        targets = losses.smoothed(labels, logits.shape[1], share)
+    each = recipe.loss(logits, targets)
+    if recipe.class_weights:
+        each *= jnp.array(recipe.class_weights)[labels]
+    loss = jnp.mean(each)
     if "l1" in traced:
         loss += traced["l1"] * sum(jnp.sum(jnp.abs(k)) for k in stack.kernels(params))
     return loss, updated.get("batch_stats", {})
