@@ -358,7 +358,9 @@ class ModelBuilder(controls.widgets.VBox):
         if self._is_settling:
             return
         some = self._dataset
-        found = layers.inspect(self._stack, some.input_shape, some.num_classes)
+        found = layers.inspect(
+            self._stack, some.input_shape, some.num_classes, some.vocabulary
+        )
         for position, row in enumerate(self._rows):
             made = found.rows[position] if position < len(found.rows) else None
             row.show(position, made, position == found.position)

@@ -421,6 +421,8 @@ def _described(
     if h.augment_pixels:
         pixels = count(h.augment_pixels, "pixel")
         changes.append(f"in training moved by up to {pixels} along both axes")
+    if h.augment_flip:
+        changes.append("in training mirrored at random, left to right")
     of = program.members.traced()
     noises = [f"{words(n)} up to {of[n].max():g}" for n in _NOISES if n in of]
     if noises:

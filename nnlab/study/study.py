@@ -570,7 +570,7 @@ class Study(Checked):
         h = trial.hyperparameters
         unknown = self.own.module is not None or h.model.name == "stack"
         grown = not h.model.is_network
-        return unknown or grown or h.model.dropout_rate > 0 or h.augment_pixels > 0
+        return unknown or grown or h.model.dropout_rate > 0 or h.augments
 
     def settings(self, hyperparameters: Hyperparameters) -> Flat:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""

@@ -185,7 +185,8 @@ def _point_out_large(dataset: Dataset) -> None:
     """Warns of inputs that should be scaled, such as pixels of 0 to 255 as floats."""
     inputs = dataset.train.inputs
     low, high = (float(end) * dataset.scale for end in (inputs.min(), inputs.max()))
-    if inputs.dtype != np.uint8 and not dataset.is_table and max(-low, high) > LARGE:
+    plain = inputs.dtype == np.uint8 or dataset.is_table or dataset.vocabulary
+    if not plain and max(-low, high) > LARGE:
         _log.warning(
             "%s: inputs from %.4g to %.4g are not scaled; pass pixels of 0 to 255 as "
             "uint8 (.astype(np.uint8)), which are scaled, or set standardize=True",
