@@ -38,7 +38,7 @@ from nnlab.data.sources import SOURCES
 from nnlab.machine.files import absolute
 from nnlab.models import layers
 from nnlab.runs import provenance
-from nnlab.study import OPTIMIZERS, Study
+from nnlab.study import Study
 from nnlab.words.numbers import escaped
 
 SECONDS_OF_QUIET = 0.4

@@ -426,8 +426,7 @@ class Study(Checked):
 
     def swept(self) -> tuple[str, ...]:
         """Returns the paths that differ between trials, in the order of `PATHS`."""
-        flats = [trial.hyperparameters.flat() for trial in self.trials()]
-        return differing(flats)
+        return differing([trial.hyperparameters.given() for trial in self.trials()])
 
     def further_metrics(self) -> tuple[str, ...]:
         """Returns what is measured of every split beside loss and accuracy."""
@@ -551,7 +550,8 @@ class Study(Checked):
         """
         asked = [self._asked(index, item) for index, item in enumerate(self.sweep)]
         settings = [self.settings(trial.hyperparameters) for trial in asked]
-        swept = differing(settings)
+        given = [trial.hyperparameters.given() for trial in asked]
+        swept = differing(given)
         if not (recorded or self.search.space):  # which has its own check
             check_read(swept, settings)
         first: dict[str, Trial] = {}
@@ -569,7 +569,7 @@ class Study(Checked):
             one = dataclasses.replace(trial, unread=tuple(unread))
             alike.setdefault(key, []).append(one)
         groups = list(alike.values())
-        swept = differing([settings[group[0].index] for group in groups])
+        swept = differing([given[group[0].index] for group in groups])
         sweep, trials = [], []
         for index, group in enumerate(groups):
             trial, given = _merged(index, group, swept), self.sweep[group[0].index]

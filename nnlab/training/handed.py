@@ -15,7 +15,7 @@ from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
 from nnlab.data.drawing import Drawing
 from nnlab.study import DRAWN, Hyperparameters, MovedSets, Own, Study
-from nnlab.training import own
+from nnlab.training import optimizers, own
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
 
@@ -70,6 +70,7 @@ class Handed:
                 f"same, nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) "
                 "in Python"
             )
+        optimizers.check(t.hyperparameters for t in study.trials())
         own.called(self.module)  # refuses what is no module, before data are loaded
 
     def own(self, study: Study) -> Own:

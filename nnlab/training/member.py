@@ -33,8 +33,8 @@ class Recipe:
       module: its ``__call__(self, x, train)`` returns logits (B, C).
       layers: names of the layers with parameters, in the order of the network.
       runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
-      optimizer: makes an optax transformation from the keywords learning_rate,
-        momentum and weight_decay (traced scalars).
+      optimizer: makes an optax transformation from the keywords learning_rate (traced
+        scalar) and traced, as `optimizers.optimizer`.
       schedule: factor on the learning rate, from the step (int32 scalar) and the
         traced hyperparameters.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
@@ -223,8 +223,9 @@ def train_step(
     )(state.params)
 
     def updated() -> TrainState:
-        updates, opt_state = _optimizer(recipe, traced, state.step).update(
-            gradients, state.opt_state, state.params
+        rule = optax.with_extra_args_support(_optimizer(recipe, traced, state.step))
+        updates, opt_state = rule.update(
+            gradients, state.opt_state, state.params, value=loss
         )
         params = optax.apply_updates(state.params, updates)
         average = state.average
@@ -437,8 +438,5 @@ def rescaled(
 def _optimizer(
     recipe: Recipe, traced: Traced, step: jax.Array
 ) -> optax.GradientTransformation:
-    return recipe.optimizer(
-        learning_rate=traced["learning_rate"] * recipe.schedule(step, traced),
-        momentum=traced["momentum"],
-        weight_decay=traced["weight_decay"],
-    )
+    rate = traced["learning_rate"] * recipe.schedule(step, traced)
+    return recipe.optimizer(learning_rate=rate, traced=traced)

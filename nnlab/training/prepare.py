@@ -205,10 +205,8 @@ def _recipe(
         runs=module.runs if isinstance(module, Stack) else {},
         optimizer=functools.partial(
             optimizers.optimizer,
-            h.optimizer.name,
-            nesterov=h.optimizer.nesterov,
-            uses_momentum=bool(traced["momentum"].any()),
-            uses_weight_decay=bool(traced["weight_decay"].any()),
+            h.optimizer,
+            zeros=[name for name, of in traced.items() if not of.any()],
         ),
         schedule=functools.partial(
             schedules.factor, h.schedule.name, total_steps=num_steps

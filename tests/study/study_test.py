@@ -186,7 +186,6 @@ REFUSED = [
     ("model", 8, "unknown field 'model'"),
     ("model.activation", "rleu", "='rleu' is not known; did you mean 'relu'? "),
     ("model.init", "he", "did you mean 'he_normal'? allowed: lecun_"),
-    ("optimizer.name", "sdg", "did you mean 'sgd'? allowed: sgd, adam"),
     ("schedule.name", "cosin", "did you mean 'cosine'? allowed: constant"),
     ("model.layers", ("relu",), " goes with name='stack', not 'mlp'"),
     ("model.name", "stack", "a stack needs at least one layer"),
