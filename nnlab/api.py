@@ -50,20 +50,32 @@ from nnlab.results.answers import SPLITS
 from nnlab.results.asked import of_run, of_study, planned
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
-from nnlab.study import PATHS, PICTURES, Study, check_path, is_path, put, sweep
+from nnlab.study import (
+    OWN_PROBE,
+    PATHS,
+    PICTURES,
+    Study,
+    check_path,
+    is_path,
+    put,
+    sweep,
+)
 from nnlab.study.fitting import fitted
 from nnlab.watch import notebook, terminal
 from nnlab.words import errors, numbers, spelling
 
 if TYPE_CHECKING:
-    import flax.linen as nn
+    import jax
     import pandas as pd
 
     from nnlab.runs.progress import Progress
     from nnlab.runs.saved_network import Network
+    from nnlab.training.losses import Loss
     from nnlab.training.metrics import Metric
+    from nnlab.training.optimizers import Make
+    from nnlab.training.probes import Probe
 
-FIELDS = (*Study().fields(), "own")
+FIELDS = (*Study().fields(), "module", "own")
 """The top-level fields of a study."""
 
 RUNS = pathlib.Path("runs")
@@ -202,8 +214,12 @@ def run(
     *,
     workdir: str | os.PathLike[str] | None = None,
     dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
-    module: "nn.Module | None" = None,
+    module: Any = None,
     own_metrics: "Mapping[str, Metric]" = types.MappingProxyType({}),
+    loss: "Loss | Mapping[str, Any] | None" = None,
+    schedule: "Callable[[jax.Array], jax.Array] | Mapping[str, Any] | None" = None,
+    optimizer: "Make | Mapping[str, Any] | None" = None,
+    probes: "Sequence[str] | Mapping[str, Probe]" = (),
     data_dir: str | os.PathLike[str] | None = None,
     lane_width: int = 0,
     resume: bool = False,
@@ -221,10 +237,23 @@ def run(
       dataset: the name of a data set, a `Dataset`, or arrays ``(inputs, labels)`` or
         ``(inputs, labels, test_inputs, test_labels)``, as `Dataset.from_arrays` takes
         them. The columns of a data frame keep their names.
-      module: a Linen module in place of the study's model. Its
-        ``__call__(self, x, train)`` returns logits (B, C).
+      module: a network in place of the study's model, which returns logits (B, C): a
+        Linen module, a pair of functions ``init(key, x)`` and ``apply(params, x)``, or
+        a function of ``rngs`` that returns an NNX module; a list of them, or a mapping
+        by name, trains each. A sweep over "module.width" sets its attribute width.
       own_metrics: further metrics, ``{name: function}``. A function takes logits (B, C)
         and labels (B,), and returns a value per example (B,). Columns: test_<name>, ...
+      loss: a function in place of the study's loss. It takes outputs (B, C) and labels
+        (B,), or targets (B, K) of a regression, and returns a value per example (B,).
+      schedule: a function in place of the study's schedule, from the share of training
+        that is done, float32 (), to a factor on the learning rate.
+      optimizer: a function in place of the study's optimizer, from the keyword
+        learning_rate, and those fields of `optimizer` that are set or swept, to an
+        optax.GradientTransformation. All three may be mappings of fields instead.
+      probes: what to measure along training: names for the study's field `probes`, or
+        functions, ``{name: function}``. A function takes a `Network` and a `Batch` of
+        `nnlab.training.probes`, and returns a number, a vector or a mapping of names to
+        numbers. A name may have a schedule: "spread@50".
       data_dir: where image data lie; NNLAB_DATA_DIR if None, else they are downloaded.
       lane_width: networks that run at once; 0 lets the plan choose.
       resume: whether to continue the run in the workdir, or to train what was added to
@@ -241,13 +270,25 @@ def run(
       KeyboardInterrupt: after the results so far have been written.
     """
     own = _dataset(dataset)
+    mine = dict(probes) if isinstance(probes, Mapping) else {}
+    doors = {"loss": loss, "schedule": schedule, "optimizer": optimizer}
+    functions = {name: of for name, of in doors.items() if callable(of)}
+    fields |= {
+        name: of for name, of in doors.items() if not (of is None or callable(of))
+    }
+    functions |= {f"{OWN_PROBE}{name}": probe for name, probe in mine.items()}
     if own is not None:
         fields["dataset"] = own.name
     elif dataset is not None:
         fields["dataset"] = dataset
+    if names := _names(module):
+        plain = define(study, **{k: v for k, v in fields.items() if k != "claims"})
+        fields["sweep"] = sweep.over_modules(names, plain.sweep)
+    if probes and not mine:
+        fields["probes"] = probes
     asked = define(study, **fields)
     if texts := [c for c in fields.get("claims", ()) if isinstance(c, str)]:
-        claims = of_study(asked, texts, own_metrics)
+        claims = of_study(asked, texts, own_metrics, mine)
         asked = dataclasses.replace(asked, claims=claims)
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
     devices.use_all_cores()
@@ -272,6 +313,7 @@ def run(
             dataset=own,
             module=module,
             own_metrics=own_metrics,
+            functions=functions,
             lane_width=lane_width,
             resume_anyway=resume_anyway,
         )
@@ -279,6 +321,15 @@ def run(
         text = str(error).replace("(--resume)", "(resume=True)")
         raise FileExistsError(text) from None
     return Outcome(found, module)
+
+
+def _names(module: Any) -> list[str]:
+    """Returns the names of several modules; none for a single one."""
+    if not isinstance(module, list | tuple | Mapping):
+        return []
+    from nnlab.training import modules  # imports JAX, as who made them has
+
+    return [name for name in modules.by_name(module) if name]
 
 
 @_briefly
@@ -293,7 +344,7 @@ def find_rate(
     steps: int = rate_range.STEPS,
     workdir: str | os.PathLike[str] | None = None,
     dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
-    module: "nn.Module | None" = None,
+    module: Any = None,
     data_dir: str | os.PathLike[str] | None = None,
     show: bool = True,
     **fields: Any,
@@ -313,6 +364,8 @@ def find_rate(
       ValueError, FileNotFoundError, FileExistsError, ConnectionError: the user's
         mistakes, before anything is written.
     """
+    if _names(module):
+        raise ValueError("find_rate is about one network: hand in one module")
     asked = define(study, **fields)
     ranged = rate_range.study_of(
         asked, low=low, high=high, count=count, seeds=seeds, steps=steps
@@ -365,9 +418,7 @@ def _display(study: Study) -> "Iterator[Callable[[Progress], None]]":
 
 
 @_briefly
-def load(
-    workdir: str | os.PathLike[str], *, module: "nn.Module | None" = None
-) -> "Outcome":
+def load(workdir: str | os.PathLike[str], *, module: Any = None) -> "Outcome":
     """Reads what a run found from its workdir. Trains nothing and imports no JAX.
 
     Args:
@@ -382,9 +433,7 @@ def load(
 
 
 @_briefly
-def load_network(
-    path: str | os.PathLike[str], *, module: "nn.Module | None" = None
-) -> "Network":
+def load_network(path: str | os.PathLike[str], *, module: Any = None) -> "Network":
     """Loads a network that `Network.save` wrote; see `saved_network.load`."""
     from nnlab.runs import saved_network as network  # imports JAX
 
@@ -407,9 +456,7 @@ class Outcome:
         `nnlab.statistics.findings`.
     """
 
-    def __init__(
-        self, found: results.Results, module: "nn.Module | None" = None
-    ) -> None:
+    def __init__(self, found: results.Results, module: Any = None) -> None:
         self.results = found
         self.findings = Findings(found)
         self._module = module

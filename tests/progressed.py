@@ -23,7 +23,7 @@ def progress(rate: float = 2e6, **changes: Any) -> Progress:
         "examples_per_second": rate,
         "inferences_per_second": rate,
         "best_curve": (0.1, 0.5, math.nan, 0.973),
-        "best_accuracy": 0.973,
+        "best_score": 0.973,
         "best_label": "learning_rate=0.1, batch_size=16, activation=leaky_relu",
         "diverged": 0,
         "stopped": 0,

@@ -26,6 +26,7 @@ from nnlab.builder import controls, editing, messages, plots
 from nnlab.builder.controls import Row, box, button, close, control, html
 from nnlab.builder.training import (
     NO_MOMENTUM,
+    OPTIMIZERS,
     Settings,
     Training,
     keep_programs,

@@ -20,8 +20,8 @@ from nnlab.commands import config, detect
 from nnlab.statistics import power
 from nnlab.study import MovedSets, Study, is_traced
 from nnlab.watch import terminal
-from nnlab.words.numbers import count
-from nnlab.words.settings import value_text
+from nnlab.words.numbers import count, joined
+from nnlab.words.settings import value_text, words
 
 if TYPE_CHECKING:
     from nnlab.describe import scaling
@@ -306,7 +306,7 @@ def _order(console: Console, networks: Sequence[_Told]) -> None:
         cells = [
             f"{program.index + 1}: {program.trials[0].label}",
             str(len(program.trials)),
-            str(program.hyperparameters.batch_size),
+            str(program.batch_size),
             f"{program.num_steps:,}",
             f"{program.num_epochs:.3g}",
             f"{cost / sum(costs):.0%}",
@@ -391,6 +391,9 @@ def _trees(program: "Program") -> str:
     )
 
 
+_NOISES = ("blur", "input_noise", "label_noise")
+
+
 def _described(
     program: "NetworkProgram", known: "Mapping[int, Rates]", process_bytes: int
 ) -> _Told:
@@ -406,9 +409,15 @@ def _described(
     if h.standardize or data.is_table:
         by_column = ", column by column" if data.is_table else ""
         changes.append(f"standardized by the training examples{by_column}")
+    elif h.center:
+        changes.append("less the mean training example")
     if h.augment_pixels:
         pixels = count(h.augment_pixels, "pixel")
         changes.append(f"in training moved by up to {pixels} along both axes")
+    of = program.members.traced()
+    noises = [f"{words(n)} up to {of[n].max():g}" for n in _NOISES if n in of]
+    if noises:
+        changes.append(f"in training {joined(noises)}")
     if changes:
         facts.append(f"inputs: {'; '.join(changes)}")
     limit = ""
@@ -416,11 +425,11 @@ def _described(
         limit = f" (of {h.num_epochs}: max_steps={h.max_steps:,})"
     facts.append(
         f"training: {program.num_epochs:.3g} epochs{limit} of "
-        f"{count(program.steps_per_epoch, 'update')} at batch {h.batch_size}, "
+        f"{count(program.steps_per_epoch, 'update')} at batch {program.batch_size}, "
         f"{count(program.num_steps, 'update')} in all, "
         f"{len(program.boundaries)} evaluations"
     )
-    if left := len(data.train.labels) % h.batch_size:
+    if left := len(data.train.labels) % program.batch_size:
         facts.append(
             f"{count(left, 'example')} left over in each epoch, others every time"
         )

@@ -161,13 +161,13 @@ def show_list(console: Console, folder: str) -> None:
     table.add_column("run and question", ratio=3, overflow="fold")
     table.add_column("status", no_wrap=True)
     table.add_column("networks", justify="right", no_wrap=True)
-    table.add_column("test accuracy of best", ratio=2, overflow="fold")
+    table.add_column("test score of best", ratio=2, overflow="fold")
     table.add_column("age", justify="right", no_wrap=True)
     now = time.time()
     for run in runs:
         name = Text(_line(run.name), style="bold")
         name.append(f"\n{_line(run.broken or run.question)}", style="not bold dim")
-        best = f"{run.accuracy} %\n{_line(run.best)}" if run.best else ""
+        best = f"{run.score}\n{_line(run.best)}" if run.best else ""
         networks = f"{run.networks:,}" if run.networks else ""
         color = {"complete": "green", "running": "cyan"}.get(run.status, "red")
         age = _age(now - run.written)

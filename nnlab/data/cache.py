@@ -92,7 +92,9 @@ def read(
                 for split in _SPLITS
             ]
             about = json.loads(str(stored["about"]))
-            arrays = {n: read_only(stored[n]) for n in _ARRAYS if n in stored}
+            arrays: dict[str, Any] = {
+                n: read_only(stored[n]) for n in _ARRAYS if n in stored
+            }
             expected = digest or str(stored["digest"])
         train, validation, test = (Split(*part) for part in parts)
         if digest_of(train, validation, test, arrays.get("origin")) != expected:

@@ -56,7 +56,7 @@ class Split:
     """Examples that serve one purpose; both arrays are read-only.
 
     Attributes:
-      inputs: (N, *input_shape), uint8 or float32, C-contiguous.
+      inputs: (N, *input_shape), uint8, float32 or, for tokens, int32; C-contiguous.
       labels: (N,), int32 in [0, C).
     """
 
@@ -89,6 +89,8 @@ class Dataset:
       origin: what was subtracted from the user's inputs so that float32 can tell them
         apart: float64, (F,) for a table, else (). None for nothing.
       notes: what the user must know about how the data were read.
+      vocabulary: number of different tokens, of which inputs are indices; 0 for inputs
+        that are numbers.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Dataset:
     class_values: np.ndarray | None = None
     origin: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    vocabulary: int = 0
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -112,6 +115,14 @@ class Dataset:
     def num_classes(self) -> int:
         """C, the number of classes."""
         return len(self.class_names)
+
+    @property
+    def score(self) -> str:
+        """What networks are compared by: "accuracy", or "r2" where labels are numbers.
+
+        r2 is the share of the labels' variance that is explained.
+        """
+        return "r2" if self.train.labels.dtype.kind == "f" else "accuracy"
 
     @property
     def is_table(self) -> bool:
@@ -285,7 +296,7 @@ def canonical(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorts examples by the sha256 of their bytes and label; returns them read-only.
 
-    Inputs are (N, ...), uint8 or float32, labels (N,), integers. copy=False sorts the
+    Inputs are (N, ...), of any dtype, labels (N,), integers. copy=False sorts the
     inputs in place.
     """
     return _arranged(inputs, labels, _canonical_order(inputs, labels), copy)

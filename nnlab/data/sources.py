@@ -18,6 +18,7 @@ from nnlab.data import (
     idx,
     image_folder,
     images,
+    imitations,
     published,
     table,
     tabular,
@@ -131,10 +132,12 @@ def load(
     folder of images, resized to 64 x 64 pixels; "folder:PATH:SIZE" to another size
     (`image_folder.read`). PATH is relative to the current folder, not to DIR.
     "real_or_generated:NAME" has two classes: the images of dataset NAME, and imitations
-    of them (`generated.real_or_generated`).
+    of them (`imitations.real_or_generated`). Those of
+    `nnlab.data.generated` are made by functions, such as "modular_addition:97".
 
     Args:
-      name: one of SOURCES; or one of WITH_ARGUMENT, a colon and its argument.
+      name: one of SOURCES or of `generated`; or one of WITH_ARGUMENT, a colon and its
+        argument.
       data_dir: DIR, where the data is, by default NNLAB_DATA_DIR; it is never written
         to. Without either, data is kept in the user's cache folder and downloaded if
         needed.
@@ -156,14 +159,17 @@ def load(
             raise ValueError(
                 f"dataset {name!r} lacks its argument: write {_shown(kind)}"
             )
-    elif name not in SOURCES:
-        names = [*SOURCES, *map(_shown, WITH_ARGUMENT)]
+    elif kind not in generated.NAMES and name not in SOURCES:
+        made = map(generated.usage, generated.NAMES)
+        names = [*SOURCES, *map(_shown, WITH_ARGUMENT), *made]
         # No name is near to a path, but one may be near to what is before it.
         known = nearest(_shown(kind) if colon else name, names)
         raise ValueError(f"unknown dataset {name!r}{known}")
     given = None if data_dir is None else _existing(data_dir, "data_dir")
     if name in SOURCES:
         dataset = SOURCES[name](name, given)
+    elif kind in generated.NAMES:
+        dataset = generated.make(name)
     else:
         options = csv if kind in TABLES else {}
         dataset = WITH_ARGUMENT[kind](name, argument, given, **options)
@@ -239,7 +245,7 @@ def _real_or_generated(name: str, argument: str, data_dir: Path | None) -> Datas
             f"dataset {name!r} asks for imitations of imitations: name a dataset of "
             "images, such as digits or folder:PATH"
         )
-    return generated.real_or_generated(load(argument, data_dir=data_dir), name=name)
+    return imitations.real_or_generated(load(argument, data_dir=data_dir), name=name)
 
 
 def _path_and_option(argument: str) -> tuple[Path, str]:

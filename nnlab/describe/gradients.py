@@ -24,7 +24,7 @@ from nnlab.machine import devices
 from nnlab.models.layers import POOLS
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack, init_variables
-from nnlab.training import member, metrics, own
+from nnlab.training import member, modules
 from nnlab.training.program import NetworkProgram
 
 EPSILONS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -151,7 +151,7 @@ def _check(
             rngs={"dropout": member.key(1)},
             mutable=["batch_stats"],
         )
-        return jnp.mean(metrics.cross_entropy(logits, labels))
+        return jnp.mean(recipe.loss(logits, labels))
 
     @jax.jit
     def quotients(weights: jax.Array, places: jax.Array, eps: jax.Array) -> jax.Array:
@@ -165,7 +165,7 @@ def _check(
     if value.dtype != np.float64:
         raise ValueError(
             f"the gradient check needs a model that computes in float64; the loss of "
-            f"{own.name_of(module)} is {value.dtype}"
+            f"{modules.name_of(module)} is {value.dtype}"
         )
     if not math.isfinite(value):
         raise ValueError(f"the loss of the untrained network is {value}, not finite")

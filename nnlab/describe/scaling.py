@@ -73,7 +73,7 @@ def cost_of(
     `known` has the measured speeds of its lane widths. The devices are like those here,
     and each has its own lanes.
     """
-    plan, h = program.plan, program.hyperparameters
+    plan = program.plan
     width = min(plan.lanes.width, members)
     lanes = math.ceil(members / width / devices)
     most = lanes
@@ -86,7 +86,7 @@ def cost_of(
     evaluation = compiling = training = math.nan
     if rates := known.get(plan.lanes.width):
         scale = devices / plan.lanes.devices
-        examples = program.num_steps * h.batch_size * places
+        examples = program.num_steps * program.batch_size * places
         training = examples / (rates.examples_per_second * scale)
         if rates.inferences_per_second:
             evaluated = program.num_evaluated / plan.lanes.members * places

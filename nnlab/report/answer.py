@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from nnlab.report import answering, effects
+from nnlab.report.scores import score_of
 from nnlab.report.trials import named, several, sweep_of, trial_name
 from nnlab.results import DROPPED, UNFINISHED, Results, seal
 from nnlab.statistics import rate_range
@@ -16,7 +17,7 @@ from nnlab.statistics.effects import MAX_LEFT_OUT
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import has_status
-from nnlab.statistics.ranking import best_trial, mean_accuracy
+from nnlab.statistics.ranking import best_trial, mean_score
 from nnlab.statistics.targets import StepsToTarget
 from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS
 from nnlab.study import Quantity
@@ -193,7 +194,8 @@ def _speed(findings: Findings) -> list[str]:
     times = {t: time for t, time in every.items() if time.n}
     if not times:
         return []
-    goal = f"{100 * target:g} % validation accuracy"
+    score = score_of(results)
+    goal = f"{score.goal(target)} validation {score.name}"
     order = sorted(times, key=lambda t: (times[t].median_epochs, -times[t].reached))
     first = order[0]
     if not any(time.reached for time in times.values()):
@@ -257,23 +259,25 @@ def _best(findings: Findings) -> list[str]:
     Validation chooses it; the test set confirms that or says that others are better.
     """
     results, best = findings.results, findings.best
+    score = score_of(results)
+    test = score.of("test")
     gone = {t for some in findings.dropped.values() for t in some}
     if results.config["status"] == "interrupted":
         gone |= {t for t in findings.ran if findings.counts(t)[UNFINISHED]}
     ran = [t for t in findings.ran if t not in gone]
-    if best is None or "test_accuracy" not in results.metrics:
+    if best is None or test not in results.metrics:
         reason = "each has unfinished networks, or fewer than half of them survive"
         return [f"No trial can be called best: {reason}."] if ran else []
-    values = findings.final(best, "test_accuracy")
-    mean, low, high = findings.level(best, Quantity(metric="test_accuracy"))
+    values = findings.final(best, test)
+    mean, low, high = findings.level(best, Quantity(metric=test))
     n = int(np.isfinite(values).sum())
     spread = f"mean and 95 % interval, n = {n}" if n >= 3 else f"n = {n}, no interval"
     if n < 3 <= results.study.num_seeds:
         spread += ": fewer than 3 seeds survive"
-    number = f"{percentage(texts.mean_text(mean, high, low=low))} ({spread})"
+    number = f"{score.with_unit(score.level(mean, high, low))} ({spread})"
     why = no_interval(results)
     if len(results.trials) == 1 or (len(ran) == 1 and not gone):
-        said = [f"Test accuracy is {number}."]
+        said = [f"Test {score.name} is {number}."]
     else:
         told = f"{named(results, best)} does best by validation"
         if gone:
@@ -284,14 +288,10 @@ def _best(findings: Findings) -> list[str]:
             network = cast(int, findings.best_of(findings.networks))
             name, level = trial_name(results, network), _levels(findings, [network])
             same += f"; of the networks {name} {level} is best"
-        said = [f"{texts.capital(told)}{more}, with a test accuracy of {number}{same}."]
+        told = f"{texts.capital(told)}{more}, with a test {score.name} of {number}"
+        said = [f"{told}{same}."]
         said += [] if why else rest
     return [*said, why] if why else said
-
-
-def percentage(mean: str) -> str:
-    """Returns a mean with its interval as a percentage: "95.7 % ± 0.2"."""
-    return mean.replace(" ±", " % ±") if "±" in mean else f"{mean} %"
 
 
 def _others(findings: Findings, ran: Collection[int]) -> tuple[str, str, list[str]]:
@@ -327,9 +327,9 @@ def _others(findings: Findings, ran: Collection[int]) -> tuple[str, str, list[st
         )
     seen = max((c.detectable for c in tested if c.trial in same), default=math.nan)
     if math.isfinite(seen):
-        said.append(
-            f"A difference of {100 * seen:.2g} points would show in 80 % of such runs."
-        )
+        score = score_of(results)
+        far = f"{score.factor * seen:.2g} {score.apart}".strip()
+        said.append(f"A difference of {far} would show in 80 % of such runs.")
     if unsure:
         who = f"{several(results, unsure)} {_levels(findings, unsure)}"
         told = "networks there often stay at chance"
@@ -347,13 +347,15 @@ def _loses_more(findings: Findings, trial: int) -> bool:
 
 
 def _levels(findings: Findings, trials: Sequence[int]) -> str:
-    """Returns the mean test accuracies of trials: "(95.1 and 96.3 %)"."""
+    """Returns the mean test scores of trials: "(95.1 and 96.3 %)"."""
+    score = score_of(findings.results)
     order = sorted(trials, key=lambda t: sweep_of(findings.results).values[t])
-    means = [float(np.nanmean(findings.final(t, "test_accuracy"))) for t in order]
-    shown = [texts.fixed(100 * mean, 1) for mean in means]
-    if len(shown) >= FEW:
-        return f"({min(shown, key=float)} to {max(shown, key=float)} %)"
-    return f"({texts.joined(shown)} %)"
+    means = [float(np.nanmean(findings.final(t, score.of("test")))) for t in order]
+    if len(means) >= FEW:
+        means = [min(means), max(means)]
+    shown = score.values(means)
+    told = " to ".join(shown) if len(trials) >= FEW else texts.joined(shown)
+    return f"({told} {score.unit})".replace(" )", ")")
 
 
 def no_interval(results: Results) -> str:
@@ -421,10 +423,12 @@ def _halving(findings: Findings) -> list[str]:
         h = results.trials[trial].hyperparameters
         if not h.model.is_network:
             continue
-        steps = results.member(trial, "steps").astype(int) * h.batch_size
+        program = results.program(trial)
+        batch_size = h.batch_of(program["train_examples"])
+        steps = results.member(trial, "steps").astype(int) * batch_size
         trained += int(steps.sum())
         cut = has_status(results, trial, DROPPED)
-        whole = results.program(trial)["num_steps"] * h.batch_size
+        whole = program["num_steps"] * batch_size
         spared += int((whole - steps[cut]).sum())
     share = texts.percent(trained / (trained + spared), 0)
     return [
@@ -704,7 +708,8 @@ def _best_so_far(results: Results) -> str:
         done = float(np.nanmax(results.member(best, "steps").astype(float)))
     if best is None or not done:
         return ""
-    accuracy = texts.percent(mean_accuracy(results, best))
+    score = score_of(results)
+    value = score.text(mean_score(results, best))
     whose = f"best so far is {named(results, best)}, with a"
     if len(results.trials) == 1:
         whose = "so far it has a"
@@ -714,4 +719,4 @@ def _best_so_far(results: Results) -> str:
         whole = record["num_steps"] / record["steps_per_epoch"]
         epochs = "epoch" if whole == 1 else "epochs"
         of += f" after {done / record['steps_per_epoch']:.4g} of {whole:.4g} {epochs}"
-    return f"; {whose} validation accuracy of {accuracy} ({of})"
+    return f"; {whose} validation {score.name} of {value} ({of})"

@@ -116,8 +116,9 @@ def _data(results: Results) -> str:
 def _settings(results: Results) -> Iterator[str]:
     """Yields what all trials share: what matters, and what is not the default."""
     study = results.study
-    if study.own.module:
-        yield f"module {study.own.module.name}"
+    if own := study.own.module:
+        names = [own.name, *(one["name"] for one in study.own.modules.values())]
+        yield f"module {numbers.joined([*dict.fromkeys(names)])}"
     unread = {*study.swept(), *study.idle(), "dataset", "train_size"}
     for path, value in study.base.flat().items():
         if path not in unread and (path in _TOLD or value != DEFAULTS.get(path)):

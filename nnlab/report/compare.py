@@ -17,12 +17,12 @@ import numpy as np
 from nnlab import results
 from nnlab.machine.files import absolute, write_atomic
 from nnlab.report import answer, trials
-from nnlab.report.answer import percentage
 from nnlab.report.costs import examples_per_second, own_facts, peak, total
 from nnlab.report.figures import catalog, several_runs
 from nnlab.report.figures.drawing import captions, chart, style
 from nnlab.report.figures.drawing.levels import Level
 from nnlab.report.page import Content, filled, folder_of_figures, lay_out
+from nnlab.report.scores import Score, score_of
 from nnlab.report.sections import (
     Section,
     Table,
@@ -36,13 +36,13 @@ from nnlab.results.listing import RUNNING, status_of
 from nnlab.statistics.between_runs import Difference, compare_bests, test_data
 from nnlab.statistics.examples import SEEDS
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.ranking import expected_accuracy
+from nnlab.statistics.ranking import expected_score
 from nnlab.study import Quantity, digest_json, every_path
 from nnlab.words import numbers as texts
 from nnlab.words import settings
 
 TRIALS, BESTS = "comparison.csv", "differences.csv"
-CURVES = ("validation_accuracy", "validation_loss")
+CURVES = ("validation_accuracy", "validation_r2", "validation_loss")
 FEW = 6  # up to here names, values and fields are gone through
 
 
@@ -91,10 +91,15 @@ class Run:
         return 0 if self.best is None else int(self.findings.alive(self.best).sum())
 
     @property
+    def of(self) -> Score:
+        """What its trials are compared by."""
+        return score_of(self.results)
+
+    @property
     def score(self) -> str:
-        """The best trial's test accuracy: "95.2 % ± 0.3 (n = 8)"."""
+        """The best trial's test score: "95.2 % ± 0.3 (n = 8)"."""
         few = ", no interval" if self.num_alive < 3 else ""
-        return f"{percentage(self.accuracy())} (n = {self.num_alive}{few})"
+        return f"{self.of.with_unit(self.level_text())} (n = {self.num_alive}{few})"
 
     def level(self, metric: str) -> Level | None:
         """Returns the best trial's final mean, as its report has it; None for none."""
@@ -103,12 +108,12 @@ class Run:
         level = Level(*self.findings.level(self.best, Quantity(metric=metric)))
         return None if np.isnan(level.mean) else level
 
-    def accuracy(self, metric: str = "test_accuracy") -> str:
-        """Returns the best trial's final mean with its interval, in percent."""
-        level = self.level(metric)
+    def level_text(self, split: str = "test") -> str:
+        """Returns the best trial's final score with its interval, without the unit."""
+        level = self.level(self.of.of(split))
         if level is None:
             return texts.NONE
-        return texts.mean_text(level.mean, level.high, low=level.low)
+        return self.of.level(level.mean, level.high, level.low)
 
 
 class Runs(tuple[Run, ...]):
@@ -200,7 +205,7 @@ def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[tuple[str, int, bool], list[Run]] = {}
     for run in runs:
-        if run.best is not None and run.findings.is_measured("test_accuracy"):
+        if run.best is not None and run.findings.is_measured(run.of.of("test")):
             groups.setdefault(run.data, []).append(run)
     return list(groups.values())
 
@@ -231,7 +236,8 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...
                 if len(measured) > 1:  # a run alone has them in its own report
                     path = folder / f"best_{metric}{suffix}"
                     drawn.append(_curves(measured, metric, path, where))
-            drawn.append(_finals(group, folder / f"all_test_accuracy{suffix}", where))
+            name = f"all_{group[0].of.of('test')}{suffix}"
+            drawn.append(_finals(group, folder / name, where))
     return tuple(drawn)
 
 
@@ -253,13 +259,15 @@ def _curves(
 
 def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
     canvas = style.canvas(1.0 + 0.42 * len(runs))
-    several_runs.all_finals(canvas.add_subplot(), _chosen(runs), "test_accuracy")
+    score = runs[0].of
+    metric = score.of("test")
+    several_runs.all_finals(canvas.add_subplot(), _chosen(runs), metric)
     style.save(canvas, path)
-    what = f"{where}final test accuracy of all trials, a row for each run"
+    what = f"{where}final test {score.name} of all trials, a row for each run"
     what = texts.capital(what)
     scale = captions.error_scale(canvas)
     (caption,) = notes("all_finals", what=what, scale=scale)
-    alt = f"{what}. Of the best trials: {_ends(runs, 'test_accuracy')}"
+    alt = f"{what}. Of the best trials: {_ends(runs, metric)}"
     return catalog.Figure("final", path.name, alt, caption)
 
 
@@ -317,12 +325,12 @@ def sentences(runs: Runs) -> list[str]:
             said += _leader(runs, group, on)
         else:
             run = group[0]
-            said.append(f"{on}{run.full} has a test accuracy of {run.score}.")
+            said.append(f"{on}{run.full} has a test {run.of.name} of {run.score}.")
     if len(groups) > 1:
-        said.append("Accuracies on different test data are not compared.")
+        said.append("Results on different test data are not compared.")
     for run in runs:
         if not any(run in group for group in groups):
-            why = "no best trial" if run.best is None else "no test accuracy"
+            why = "no best trial" if run.best is None else "no test scores"
             said.append(f"{run.name} has {why}, and is not compared.")
     fields = [name for name, _ in differing(runs)]
     if fields:
@@ -343,12 +351,12 @@ def sentences(runs: Runs) -> list[str]:
 def _leader(runs: Runs, group: Sequence[Run], on: str) -> list[str]:
     def worth(run: Run) -> float:
         assert run.best is not None
-        return expected_accuracy(run.results, run.best) or 0.0
+        return expected_score(run.results, run.best) or 0.0
 
     lead = max(group, key=worth)
     said = [
-        f"{on}{'best' if on else 'Best'} by validation accuracy is {lead.full}, with a "
-        f"test accuracy of {lead.score}."
+        f"{on}{'best' if on else 'Best'} by validation {lead.of.name} is {lead.full}, "
+        f"with a test {lead.of.name} of {lead.score}."
     ]
     others = [run for run in group if run is not lead]
     said += [f"{_against(runs, lead, run)}." for run in others[:FEW]]
@@ -363,9 +371,9 @@ def _against(runs: Runs, lead: Run, other: Run) -> str:
     (found,) = (d for d in runs.differences if {d.left, d.right} == {*places})
     mean = found.mean if found.left == places[0] else -found.mean
     half = max(found.high - found.mean, found.mean - found.low)
-    points = texts.mean_text(abs(mean), abs(mean) + half)
-    where = "above" if mean > 0 else "below"
-    far = f"{points} points {where}" if mean else "equal to"
+    apart = lead.of.level(abs(mean), abs(mean) + half, abs(mean) - half)
+    where = f"{lead.of.apart} {'above' if mean > 0 else 'below'}".strip()
+    far = f"{apart} {where}" if mean else "equal to"
     text = f"That is {far} that of {other.full}, {other.score}"
     if np.isnan(found.p_holm):
         return f"{text}: not tested ({found.reason})"
@@ -396,15 +404,13 @@ def _bests(runs: Runs) -> Section:
         {
             "left": runs[d.left].full,
             "right": runs[d.right].full,
-            "left, %": runs[d.left].accuracy(),
-            "right, %": runs[d.right].accuracy(),
-            "left minus right, points": texts.mean_text(d.mean, d.high, low=d.low),
+            **_levels(runs[d.left], runs[d.right], d),
             "compared": d.method or "no",
             "n, over": f"{d.n} {d.over}" if d.method else "",
             p: texts.p_text(d.p_holm)
             + f" ({texts.p_text(d.p_seeds)})" * (d.over != SEEDS),
             "significant": yes_or_no(d.resolved, d.p_holm),
-            "remarks": "; ".join(filter(None, (d.reason, *_shows(d)))),
+            "remarks": "; ".join(filter(None, (d.reason, *_shows(d, runs[d.left].of)))),
         }
         for d in runs.differences
     )
@@ -412,12 +418,20 @@ def _bests(runs: Runs) -> Section:
     return Section("bests", "Best against best", said, tables=(table,))
 
 
-def _shows(found: Difference) -> Iterator[str]:
+def _levels(left: Run, right: Run, found: Difference) -> dict[str, str]:
+    score = left.of
+    unit, apart = (f", {text}" * bool(text) for text in (score.unit, score.apart))
+    return {
+        f"left{unit}": left.level_text(),
+        f"right{unit}": right.level_text(),
+        f"left minus right{apart}": score.level(found.mean, found.high, found.low),
+    }
+
+
+def _shows(found: Difference, score: Score) -> Iterator[str]:
     if np.isfinite(found.detectable):
-        yield (
-            f"a difference of {100 * found.detectable:.2g} points would show in 80 % "
-            "of such comparisons"
-        )
+        far = f"{score.factor * found.detectable:.2g} {score.apart}".strip()
+        yield f"a difference of {far} would show in 80 % of such comparisons"
 
 
 def _studies(runs: Sequence[Run]) -> Section:
@@ -516,8 +530,8 @@ def _runs(runs: Sequence[Run]) -> Section:
             "trials": str(len(run.results.study.sweep)),
             "seeds": run.results.study.seeds().partition(" seed")[0],
             "best trial": texts.NONE if run.best is None else run.trial,
-            "validation accuracy, %": run.accuracy("validation_accuracy"),
-            "test accuracy, %": run.accuracy(),
+            run.of.header("validation"): run.level_text("validation"),
+            run.of.header("test"): run.level_text(),
             "n": texts.NONE if run.best is None else str(run.num_alive),
             "parameters": parameters(run),
         }

@@ -9,11 +9,12 @@ import numpy as np
 
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets
+from nnlab.report.scores import score_of
 from nnlab.report.sections import Section, Table, in_width, notes, number, tabulated
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
-from nnlab.study import Own, Quantity, digest_json
+from nnlab.study import Own, OwnModule, Quantity, digest_json
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
@@ -52,11 +53,13 @@ def _cells(
         values = [row[column] for row in rows if row.get(column)]
         return rate(float(np.median(values)) if values else 0.0)
 
-    def accuracy(metric: str) -> str:
+    score = score_of(results)
+
+    def level(metric: str) -> str:
         if best is None:
             return numbers.NONE
         mean, low, high = findings.level(best, Quantity(metric=metric))
-        return numbers.mean_text(mean, high, low=low)
+        return score.level(mean, high, low)
 
     sets = (f"test_{name}_accuracy" for name in moved_sets(findings))
     return {
@@ -68,9 +71,10 @@ def _cells(
         "training, s in all": _seconds_text(in_all),
         "inferences/s": median("inferences_per_second"),
         "inferences/s, batch 1": median("inferences_per_second_batch_1"),
-        **{f"{words(m)}, %": accuracy(m) for m in ("test_accuracy", *sets)},
+        score.header("test"): level(score.of("test")),
+        **{f"{words(metric)}, %": level(metric) for metric in sets},
         "seeds": "0" if best is None else str(findings.alive(best).sum()),
-        **({"accuracies of": name} if shares else {}),
+        **({"accuracies of" if score.unit else "R² of": name} if shares else {}),
     }
 
 
@@ -138,6 +142,7 @@ def how(findings: Findings) -> Section:
     handed = {
         "module": own.module,
         "own_metrics": own.metrics,
+        **{what.partition(":")[0]: code for what, code in own.functions.items()},
         "dataset": own.datasets,
     }
     more = [f"{keyword}=..." for keyword, known in handed.items() if known]
@@ -164,7 +169,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     for key, data in config["datasets"].items():
         name = data.get("name", key)
         sizes = ", ".join(f"{data[p]:,} {p}" for p in ("validation", "test"))
-        chance = f"chance {numbers.percent(data['chance'])}"
+        chance = f"chance {score_of(results).text(data['chance'])}"
         digest = f"digest {str(data['digest'])[:12]}"
         told = (sizes, chance, digest, *data.get("notes", ()))
         yield f"data set {name}", "; ".join(told)
@@ -186,15 +191,16 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def own_facts(own: Own) -> list[tuple[str, str]]:
-    """Returns names and texts of the study's own module and metrics."""
-    found = []
-    if own.module:
-        values = [f"{k}={v}" for k, v in own.module.attributes.items()]
-        shapes = own.module.parameters.values()
+    """Returns names and texts of the study's own modules, metrics and functions."""
+    found, others = [], {text: OwnModule(**one) for text, one in own.modules.items()}
+    for text, module in {"": own.module, **others}.items() if own.module else ():
+        values = [f"{k}={v}" for k, v in module.attributes.items()]
+        shapes = module.parameters.values()
         parameters = numbers.count(sum(map(math.prod, shapes)), "parameter")
-        about = f"{own.module.name}({', '.join(values)}); {parameters}"
-        found.append(("module", f"{about}; {_code(own.module.code)}"))
+        about = f"{module.name}({', '.join(values)}); {parameters}"
+        found.append((f"module {text}".strip(), f"{about}; {_code(module.code)}"))
     found += [(f"metric {name}", _code(code)) for name, code in own.metrics.items()]
+    found += [(f"{what} of one's own", _code(c)) for what, c in own.functions.items()]
     return found
 
 

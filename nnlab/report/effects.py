@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from nnlab.report.scores import score_of
 from nnlab.report.trials import full_name, side_name, value_of
 from nnlab.results import Results
 from nnlab.statistics import interaction
@@ -243,15 +244,17 @@ def depends(findings: Findings) -> list[str]:
     gain += _setting(results, first, found.field)
     other = words(found.other)
     places = [_short(results, t, found.other) for t in (first, above)]
-    ends = (100 * found.low, 100 * found.high)
+    score = score_of(results)
+    ends = (score.factor * found.low, score.factor * found.high)
     least = max(numbers.supported_decimals((ends[1] - ends[0]) / 2), 1)
     least = numbers.told_apart(numbers.fixed, least, ends)
 
     def points(value: float) -> str:
-        return numbers.true_minus(numbers.fixed(100 * value, least))
+        return numbers.true_minus(numbers.fixed(score.factor * value, least))
 
     signed = [f"{'+' * (v > 0)}{points(v)}" for v in (*found.gains, found.effect)]
-    shown = f"{signed[0]} points with {places[0]} and {signed[1]} with {places[1]}"
+    shown = f"{signed[0]} {score.apart} with ".replace("  ", " ")
+    shown += f"{places[0]} and {signed[1]} with {places[1]}"
     known = [points(end) for end in (found.low, found.high) if not math.isnan(end)]
     interval = [f"interval {' to '.join(known)}"] * bool(known)
     shown += f", a difference of {signed[2]} "
@@ -279,17 +282,18 @@ def each_at_best(findings: Findings) -> list[str]:
         return []
     field, other, trials = found
     results = findings.results
+    score = score_of(results)
     best = [findings.best_of(row) for row in trials.tolist()]
     known = [trial for trial in best if trial is not None]
     if not 2 <= len(known) <= FEW_VALUES:
         return []
     parts: list[str] = []
     for trial in known:
-        mean = float(np.nanmean(findings.final(trial, "test_accuracy")))
+        mean = float(np.nanmean(findings.final(trial, score.of("test"))))
         at = _short(results, trial, other)
         of = _setting(results, trial, field)
         ends = "" if parts else " ends"
-        parts.append(f"{of}{ends} at {numbers.percent(mean)} ({at})")
+        parts.append(f"{of}{ends} at {score.text(mean)} ({at})")
     told = [findings.compared[trial] for trial in known if trial != findings.best]
     said = f"At its best {words(other)} {numbers.joined(parts)}"
     apart = [_setting(results, c.trial, field) for c in told if c.resolved]

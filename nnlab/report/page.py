@@ -209,7 +209,8 @@ def content(
     along = [f.part for f in drawn if f.section == "along"]
     results = findings.results
     swept = sweep_of(results).name or "the trials"
-    batches = {t.hyperparameters.batch_size for t in results.trials}
+    every = (trial.hyperparameters for trial in results.trials)
+    batches = {(h.full_batch, h.batch_size) for h in every}
     time = notes("time", batches=len(batches))
 
     def figures(anchor: str, title: str) -> Section:

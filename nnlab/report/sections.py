@@ -17,6 +17,7 @@ from nnlab.report.effects import decimals, digits, gain, is_share, order_text
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
+from nnlab.report.scores import score_of
 from nnlab.report.trials import full_name, several, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
 from nnlab.statistics.examples import DATA, SEEDS
@@ -389,9 +390,6 @@ def _ratio(verdict: Verdict) -> tuple[str, str]:
 # The comparison of trials; a row is one of `Findings.rows`.
 
 
-_TO_BEST = "test, points to best ({})"
-
-
 def comparison(findings: Findings) -> Section:
     """Makes the table of trials: accuracies, differences to the best, and failures."""
     results = findings.results
@@ -414,11 +412,12 @@ def comparison(findings: Findings) -> Section:
     said = notes(
         "comparison",
         findings=findings,
+        goal=score_of(results).goal(findings.target),
         families=num_families(results.study),
         shown=_is_compared(findings),
         tested=_is_compared(findings) and results.study.compares,
         over=_overs(findings.compared),
-        untested=any(r.get("test_accuracy_difference_p_holm") is None for r in tested),
+        untested=any(r.get(f"{_apart(results)}_p_holm") is None for r in tested),
         sets=moved_sets(findings),
         meaning=set_meaning(results),
         watched=_watched(results),
@@ -432,7 +431,13 @@ def comparison(findings: Findings) -> Section:
 def _is_compared(findings: Findings) -> bool:
     """Whether there are differences to the best trial."""
     several_ran = findings.best is not None and len(findings.ran) > 1
-    return several_ran and "test_accuracy" in findings.results.metrics
+    results = findings.results
+    return several_ran and score_of(results).of("test") in results.metrics
+
+
+def _apart(results: Results) -> str:
+    """Returns how the columns of differences to the best trial begin."""
+    return f"{score_of(results).of('test')}_difference"
 
 
 def _watched(results: Results) -> tuple[str, ...]:
@@ -459,14 +464,15 @@ def _values(
         ends = row[f"{column}_high"], row[f"{column}_low"]
         return numbers.mean_text(row[f"{column}_mean"], ends[0], factor, ends[1])
 
-    for metric in ("validation_accuracy", "test_accuracy"):
-        if metric in results.metrics:
-            cells[f"{words(metric)}, %"] = mean(metric)
-    start = "test_accuracy_difference"
-    tested = results.study.compares
+    score = score_of(results)
+    for split in ("validation", "test"):
+        if score.of(split) in results.metrics:
+            cells[score.header(split)] = mean(score.of(split), score.factor)
+    start, tested = _apart(results), results.study.compares
     if _is_compared(findings):
-        header = _TO_BEST.format("interval adjusted like p" if tested else "95 %")
-        cells[header] = "best" if row["best"] else mean(start)
+        header = f"test, {score.apart or score.name} to best "
+        header += "(interval adjusted like p)" if tested else "(95 %)"
+        cells[header] = "best" if row["best"] else mean(start, score.factor)
         more["pairs"] = "" if row["best"] else str(row[f"{start}_n"])
     if _is_compared(findings) and tested:
         p, alone = row[f"{start}_p_holm"], row[f"{start}_p_seeds"]
@@ -478,12 +484,16 @@ def _values(
             header, told = _PS, f"{told} ({numbers.p_text(alone)})"
         cells["significant"] = "" if is_best else significant
         more[header] = "" if is_best else told
-        more[_SHOWS] = _shows(findings.compared[trial], row["best"])
+        shows = f"would show from{', ' * bool(score.apart)}{score.apart}"
+        told = findings.compared[trial].detectable
+        hidden = row["best"] or findings.compared[trial].resolved
+        known = not hidden and math.isfinite(told)
+        more[shows] = digits(score.factor * told, 2) if known else ""
     if not math.isnan(findings.target):
         time = findings.steps_to_target(trial, findings.target)
         epochs = row["median_epochs_to_target"]
         soon = "not reached" if epochs is None else numbers.median_text(epochs)
-        goal = f"median epochs to {100 * findings.target:g} %"
+        goal = f"median epochs to {score.goal(findings.target)}"
         cells[goal] = soon if time.n else numbers.NONE
         reached = f"{time.reached} of {time.n}"
         cells["reached by"] = reached if time.n else numbers.NONE
@@ -504,17 +514,6 @@ def _values(
             median = f"{np.median(steps):,.0f}" if steps.size else numbers.NONE
             cells[f"median {header}"] = median
     return cells
-
-
-_SHOWS = "would show from, points"
-
-
-def _shows(compared: Comparison, is_best: bool) -> str:
-    """Returns the difference that one which is not significant had to have."""
-    told = compared.detectable
-    if is_best or compared.resolved or not math.isfinite(told):
-        return ""
-    return digits(100 * told, 2)
 
 
 # Seeds, look by look.

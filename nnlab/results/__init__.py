@@ -10,6 +10,7 @@ from nnlab.results.tables import (
     FINISHED,
     MEMBERS,
     OPTIONAL,
+    PROBES,
     SEVERITY,
     STATUSES,
     STOPPED,

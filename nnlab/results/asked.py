@@ -13,22 +13,26 @@ from nnlab.study import Claim, Quantity, Study, Trial, grammar
 from nnlab.study.claims import nonsense
 from nnlab.study.fitting import meant
 from nnlab.study.hyperparameters import Flat
+from nnlab.study.probes import parse
 from nnlab.words.spelling import nearest
 
 KEYS = ("trial", "seed", "step", "epoch", "examples")
 """Columns of the curves that say of what a row is."""
-_BY_LAYER = re.compile(r"grad_norm_\w+|\w+_active_share")
+_BY_LAYER = r"grad_norm_\w+|\w+_active_share"
 """Columns whose names hold those of layers."""
 
 
 def of_study(
-    study: Study, texts: Iterable[str], own_metrics: Iterable[str] = ()
+    study: Study,
+    texts: Iterable[str],
+    own_metrics: Iterable[str] = (),
+    own_probes: Iterable[str] = (),
 ) -> tuple[Claim, ...]:
     """Returns a study's claims and those that texts ask of it, each of these once.
 
     What is asked carries the answer to its question; of a study's claims that are it,
-    the first does. `own_metrics` are those handed in. A search does not know its trials
-    before.
+    the first does. `own_metrics` and `own_probes` are those handed in. A search does
+    not know its trials before.
 
     Raises:
       ValueError: no claim, or about trials, columns or epochs that the study does not
@@ -37,13 +41,17 @@ def of_study(
     sets, moved = list(SPLITS[:2]), study.test_sets
     sets += ["test_moved"] * (moved.moved_pixels > 0)
     sets += ["test_rotated"] * (moved.rotated_degrees > 0)
+    sets += ["train_clean"] * study.has_label_noise()
     metrics = ("loss", "accuracy", *study.further_metrics(), *own_metrics)
     measured = [f"{split}_{metric}" for split in sets for metric in metrics]
     trials = () if study.search.space else study.trials()
     columns = [name for name in CURVES if name not in KEYS]
     columns += [name for name in measured if name not in columns]
     texts = list(texts)
-    asked = _read(texts, trials, columns, instants.unplanned, layers=True)
+    names = [probe.name for probe in (*study.probed(), *map(parse, own_probes))]
+    columns += names
+    further = re.compile("|".join((_BY_LAYER, *(rf"{name}_\w+" for name in names))))
+    asked = _read(texts, trials, columns, instants.unplanned, further)
     typed = [grammar.answer(text) for text in texts]  # a study may have them already
     claims: list[Claim] = []
     left = dict(asked)
@@ -117,17 +125,17 @@ def _read(
     trials: Sequence[Trial],
     columns: Collection[str],
     lacking: Callable[[Trial, Quantity], str],
-    layers: bool = False,
+    further: re.Pattern[str] | None = None,
 ) -> dict[str, Claim]:
     """Reads and checks claims, each once, by what they compare.
 
-    `lacking` says why a trial has no value of a quantity. With `layers` there are
-    columns of layers beside.
+    `lacking` says why a trial has no value of a quantity. There may be `further`
+    columns, such as those of layers.
     """
     found: dict[str, Claim] = {}
     for text in texts:
         claim = grammar.parse(text)
-        problem = _unknown(claim, columns, layers) or _unmet(claim, trials, lacking)
+        problem = _unknown(claim, columns, further) or _unmet(claim, trials, lacking)
         if problem:
             raise ValueError(f"claim {claim.text!r}: {problem}")
         found.setdefault(_key(claim, trials), claim)
@@ -146,12 +154,14 @@ def _key(claim: Claim, trials: Sequence[Trial]) -> str:
     )
 
 
-def _unknown(claim: Claim, columns: Collection[str], layers: bool) -> str:
+def _unknown(
+    claim: Claim, columns: Collection[str], further: re.Pattern[str] | None
+) -> str:
     """Says which column of a claim there is not; "" for none."""
     for quantity, _ in claim.compared:
         name = quantity.metric
-        by_layer = layers and _BY_LAYER.fullmatch(name)
-        if name and name not in columns and not by_layer:
+        is_further = further and further.fullmatch(name)
+        if name and name not in columns and not is_further:
             hint = nearest(name, (*columns, *grammar.QUANTITIES))
             return f"unknown column {name!r}{hint}"
     return ""

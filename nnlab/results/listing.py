@@ -34,7 +34,7 @@ class Listed:
       broken: why the run cannot be read; "" if it can.
       networks: trials times seeds.
       best: the best trial by validation; "" if there is none.
-      accuracy: its test accuracy in percent, with the interval.
+      score: its test accuracy in percent, or its r2, with the interval.
       written: when the run last wrote, in seconds since the epoch.
     """
 
@@ -44,7 +44,7 @@ class Listed:
     broken: str = ""
     networks: int = 0
     best: str = ""
-    accuracy: str = ""
+    score: str = ""
     written: float = 0.0
 
 
@@ -105,10 +105,13 @@ def _describe(workdir: pathlib.Path, top: pathlib.Path) -> Listed:
         )
         if (trial := _best(workdir, config)) is None:
             return found
-        mean, high = (trial[f"test_accuracy_{part}"] or "nan" for part in _ENDS)
-        accuracy = numbers.mean_text(float(mean), float(high))
+        of = "r2" if "test_r2_mean" in trial else "accuracy"
+        mean, high = (float(trial[f"test_{of}_{part}"] or "nan") for part in _ENDS)
+        score = f"{numbers.mean_text(mean, high)} %"
+        if of == "r2":
+            score = f"r2 {numbers.mean_text(mean, high, 1.0)}"
         best = cells.original(trial["label"])
-        return dataclasses.replace(found, best=best, accuracy=accuracy)
+        return dataclasses.replace(found, best=best, score=score)
     except (OSError, ValueError) as error:
         return Listed(name, broken=_reason(error, workdir), written=written)
     except (KeyError, TypeError, AttributeError) as error:

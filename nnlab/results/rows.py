@@ -22,6 +22,7 @@ FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = range(len(results.STATUSES))
 """Codes of the statuses, in the order of `results.STATUSES`."""
 
 _BEST = "best_accuracy"
+"""Column of a checkpoint with `Rows.best_score`."""
 
 
 def no_members() -> np.ndarray:
@@ -79,7 +80,7 @@ class Rows:
       status: a code such as `FINISHED` for each member, int8 (T, S).
       steps: at its last evaluation, or where it diverged, int64 (T, S).
       at_chance: whether it ended at chance, bool (T, S).
-      best_accuracy: the highest on validation data so far, float64 (T, S).
+      best_score: the highest on validation data so far, float64 (T, S).
       more: columns of the members table that some members lack.
     """
 
@@ -91,7 +92,7 @@ class Rows:
         self.status = np.full(shape, UNFINISHED, np.int8)
         self.steps = np.zeros(shape, np.int64)
         self.at_chance = np.zeros(shape, bool)
-        self.best_accuracy = np.full(shape, -1.0)
+        self.best_score = np.full(shape, -np.inf)
         self.more = Grid(shape)
         self._evaluations: dict[int, _Evaluation] = {}
         # The order of columns, which does not depend on the order of members' ends.
@@ -186,7 +187,7 @@ class Rows:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Returns everything as named arrays, uint8 (N,) each, for `from_arrays`."""
         members = self._members()
-        members = members.append_column(_BEST, [self.best_accuracy.reshape(-1)])
+        members = members.append_column(_BEST, [self.best_score.reshape(-1)])
         arrays = {"curves": _encoded(self._curves()), "members": _encoded(members)}
         names = json.dumps([list(some) for some in self._names]).encode()
         return {**arrays, "names": np.frombuffer(names, np.uint8)}
@@ -204,8 +205,10 @@ class Rows:
             values = column.reshape(found._shape)
             if name == "status":
                 found.status[:] = np.vectorize(codes.get)(values.data)
-            elif name in ("steps", "at_chance", _BEST):
+            elif name in ("steps", "at_chance"):
                 getattr(found, name)[:] = values
+            elif name == _BEST:
+                found.best_score[:] = values
             elif name not in ("trial", "seed"):
                 found.more.put(name, values.data, ~np.ma.getmaskarray(values))
         curves = _columns(arrays["curves"])
@@ -301,10 +304,15 @@ def plain_rows(
     return rows
 
 
-def curves_table(parts: Iterable[Rows]) -> pa.Table:
-    """Returns the curves of several programs, sorted by trial, seed and step."""
+def curves_table(
+    parts: Iterable[Rows], columns: Mapping[str, pa.DataType] = results.CURVES
+) -> pa.Table:
+    """Returns the curves of several programs, sorted by trial, seed and step.
+
+    The `columns` come first.
+    """
     found = [part._curves() for part in parts]
-    return _sorted(found, results.CURVES, "trial", "seed", "step")
+    return _sorted(found, columns, "trial", "seed", "step")
 
 
 def members_table(

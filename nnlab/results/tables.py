@@ -2,7 +2,8 @@
 """Writes and reads the tidy tables of a workdir, with their provenance; no JAX.
 
 ``config.json`` says what ran, ``curves.parquet`` has a row for each (trial, seed,
-evaluation), ``members.csv`` a row for each network, ``timings.csv`` all measured times.
+evaluation), ``members.csv`` a row for each network, ``timings.csv`` all measured times,
+``probes.parquet`` a row for each (trial, seed, step) at which probes measured.
 `summary.summarize` makes ``summary.csv`` from them.
 """
 
@@ -50,11 +51,14 @@ FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = STATUSES = (
 )
 """How a member ended; "dropped" is by successive halving, at a rung."""
 _KEYS = {"trial": pa.int32(), "seed": pa.int32()}
-CURVES: dict[str, pa.DataType] = {
+PROBES: dict[str, pa.DataType] = {
     **_KEYS,
     "step": pa.int64(),
     "epoch": pa.float64(),
     "examples": pa.int64(),
+}
+CURVES: dict[str, pa.DataType] = {
+    **PROBES,
     **dict.fromkeys(("batch_loss", "batch_loss_std"), pa.float64()),
     **{
         f"{split}_{metric}": pa.float64()
@@ -95,6 +99,7 @@ _COLUMNS = {
     "members.csv": MEMBERS,
     "timings.csv": TIMINGS,
     "severity.csv": SEVERITY,
+    "probes.parquet": PROBES,
 }
 _WHOLE = {"trial", "seed", "step", "epoch", "examples", "status", "steps", "cohort"}
 """Columns in which every row has a value, none below 0."""
@@ -102,7 +107,13 @@ CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 TIMINGS_FILE = "timings.csv"
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
-OPTIONAL = ("severity.csv", pictures.FILE, answers.CORRECT, answers.LOSSES)
+OPTIONAL = (
+    "severity.csv",
+    "probes.parquet",
+    pictures.FILE,
+    answers.CORRECT,
+    answers.LOSSES,
+)
 """Files of a workdir that only some studies have."""
 
 
@@ -147,6 +158,7 @@ class Results:
         datasets, versions, devices, status.
       study: the study that ran.
       curves, members, timings: the tables.
+      probes: what the study's probes measured; without rows where it has none.
       severity: accuracy of the final networks on images that were moved or rotated ever
         further; without rows where the study does not ask for it.
       each: what is known of each example, by file, see `nnlab.results.answers`; None to
@@ -162,6 +174,9 @@ class Results:
     severity: pa.Table = dataclasses.field(
         default_factory=lambda: table([], SEVERITY), kw_only=True
     )
+    probes: pa.Table = dataclasses.field(
+        default_factory=lambda: table([], PROBES), kw_only=True
+    )
     each: Mapping[str, Answers] | None = dataclasses.field(default=None, kw_only=True)
 
     @functools.cached_property
@@ -171,13 +186,25 @@ class Results:
 
     @functools.cached_property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the measured columns of the curves."""
-        keys = ("trial", "seed", "step", "epoch", "examples")
-        return tuple(c for c in self.curves.column_names if c not in keys)
+        """Names of the measured columns of the curves, and of those of the probes."""
+        curves, probes = self.curves.column_names, self.probes.column_names
+        return tuple(c for c in (*curves, *probes) if c not in PROBES)
+
+    @functools.cached_property
+    def score(self) -> str:
+        """What trials are compared by: "accuracy", or "r2" where numbers are learnt.
+
+        r2 is the share of the targets' variance that is explained, at most 1.
+        """
+        return "r2" if "validation_r2" in self.metrics else "accuracy"
 
     @functools.cached_property
     def _curves(self) -> "_ByTrial":
         return _ByTrial(self.curves)
+
+    @functools.cached_property
+    def _probes(self) -> "_ByTrial":
+        return _ByTrial(self.probes)
 
     @functools.cached_property
     def _members(self) -> "_ByTrial":
@@ -186,20 +213,26 @@ class Results:
     def curve(self, trial: int, metric: str) -> Curve:
         """Returns a metric of a trial (by index), NaN where a network has no row.
 
+        That of a probe has the steps at which it measured.
+
         Raises:
           ValueError: no such column.
         """
         if metric not in self.metrics:
             hint = nearest(metric, self.metrics)
             raise ValueError(f"no metric {metric!r} in the curves{hint}")
-        of = self._curves
-        steps, first, at = np.unique(
-            of.column(trial, "step"), return_index=True, return_inverse=True
+        probed = metric in self.probes.column_names
+        of = self._probes if probed else self._curves
+        measured = of.column(trial, metric)
+        # Other probes may have measured at other steps.
+        rows = ~np.isnan(measured) if probed else slice(None)
+        seeds, every, epochs, examples = (
+            of.column(trial, c)[rows] for c in ("seed", "step", "epoch", "examples")
         )
+        steps, first, at = np.unique(every, return_index=True, return_inverse=True)
         values = np.full((self.study.num_seeds, len(steps)), np.nan)
-        values[of.column(trial, "seed"), at] = of.column(trial, metric)
-        epochs, examples = (of.column(trial, c)[first] for c in ("epoch", "examples"))
-        return Curve(steps, epochs, examples, values)
+        values[seeds, at] = measured[rows]
+        return Curve(steps, epochs[first], examples[first], values)
 
     def member(self, trial: int, column: str) -> np.ndarray:
         """Returns a column of the members table for one trial, (S,), in order of seed.
@@ -512,6 +545,7 @@ def load(workdir: str | os.PathLike[str]) -> Results:
         members=read["members.csv"],
         timings=read.get(TIMINGS_FILE, table([], TIMINGS)),
         severity=read.get("severity.csv", table([], SEVERITY)),
+        probes=read.get("probes.parquet", table([], PROBES)),
     )
 
 

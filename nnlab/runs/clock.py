@@ -50,6 +50,7 @@ class Clock:
     inference_rate: float = math.nan
     _train: Seconds = dataclasses.field(default_factory=Seconds)
     _evaluation: Seconds = dataclasses.field(default_factory=Seconds)
+    _probing: Seconds = dataclasses.field(default_factory=Seconds)
     _trained: int = 0
     _compiled_before: float = 0.0
 
@@ -65,6 +66,10 @@ class Clock:
     def evaluating(self) -> contextlib.AbstractContextManager[None]:
         """Measures the time of one evaluation."""
         return self._measured(self._evaluation)
+
+    def probing(self) -> contextlib.AbstractContextManager[None]:
+        """Measures the time of probes at one step."""
+        return self._measured(self._probing)
 
     @contextlib.contextmanager
     def scoring(self) -> Iterator[None]:
@@ -95,6 +100,7 @@ class Clock:
         """
         spent = self._train.take()
         evaluation = self._evaluation.take()
+        probing = self._probing.take()
         self.inference_rate = examples * members / evaluation
         self._add(
             segment,
@@ -107,6 +113,7 @@ class Clock:
             evaluation_seconds=evaluation,
             examples_per_second=self._trained / spent if self._trained else None,
             inferences_per_second=self.inference_rate,
+            **({"probe_seconds": probing} if probing else {}),
         )
         self._trained = 0
 

@@ -45,7 +45,7 @@ from nnlab.study.members import Members, by_program, numbered
 from nnlab.training.handed import Handed
 from nnlab.training.metrics import Metric
 from nnlab.training.place import Kept
-from nnlab.training.prepare import prepare
+from nnlab.training.prepare import own_of, prepare
 from nnlab.training.program import Program
 from nnlab.words.spelling import nearest_file
 
@@ -111,6 +111,7 @@ def run(
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
     own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
+    functions: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
     lane_width: int = 0,
     resume: bool = False,
     resume_anyway: bool = False,
@@ -129,6 +130,7 @@ def run(
       resume_anyway: with `resume`, whether to continue also under other versions, on
         another device, or with a module or metrics that may have changed.
       data_dir, dataset, module, own_metrics, lane_width: as for `nnlab.run`.
+      functions: further functions that `nnlab.run` takes, such as ``{"loss": loss}``.
       executor: trains the programs, such as `nnlab.cluster.ray.Ray`; None for this
         process.
       kept: data and programs of earlier runs of the same study, with fewer trials or
@@ -152,10 +154,10 @@ def run(
       Exception: the first program's error, if all programs failed. If only some did,
         the others' results are returned, and `Results.config` has the "failures".
     """
-    if executor and (dataset or module or own_metrics):
+    if executor and (dataset or module or own_metrics or functions):
         raise ValueError(
-            "a data set, a module or metrics of one's own stay in the process that "
-            "made them: train in it (executor=None)"
+            "a data set, a module, metrics or functions of one's own stay in the "
+            "process that made them: train in it (executor=None)"
         )
     folder = absolute(workdir, "workdir")
     handed = Handed(
@@ -163,6 +165,7 @@ def run(
         dataset=dataset,
         module=module,
         own_metrics=own_metrics,
+        functions=functions,
         loaded=kept.loaded if kept else {},
     )
     profile = None if profile_dir is None else absolute(profile_dir, "profile_dir")
@@ -283,11 +286,13 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
 
 def _with_own(past: _Past, handed: Handed, folder: pathlib.Path) -> _Past:
     """Adds the record of the user's own module, metrics and data sets."""
-    own = handed.own(past.study)
+    own = own_of(past.study, handed)
     if past.config:
         with refusing(folder):
-            doubts = tuple(check_own(past.study.own, own))
-        return dataclasses.replace(past, doubts=doubts)
+            before, doubts = past.study.own, tuple(check_own(past.study.own, own))
+        modules = {**own.modules, **before.modules}  # of trials that were added, too
+        own = dataclasses.replace(before, modules=modules)
+        past = dataclasses.replace(past, doubts=doubts)
     return dataclasses.replace(past, study=dataclasses.replace(past.study, own=own))
 
 

@@ -206,27 +206,24 @@ class _Training:
         self._paced = SAMPLE_EVERY  # until the duration of a step is known
         self._before: np.ndarray | None = None
         self.at = Position()
+        self._probed = -1  # the last step at which probes measured
         if saved:
             self._restore(saved)
         else:
             self._begin()
 
     def _begin(self) -> None:
-        program, population = self._program, self._program.population
         self._run.recorder.tell(self._record, "compiling")
-        self.state = population.init()
-        if self._backbone and not program.features:
-            self.state = population.begin_at(
-                self.state, self._backbone.params, self._backbone.batch_stats
-            )
+        self.state = self._start()
         if self._run.has_pictures:
-            self._before = final.probabilities(program, self.state)
+            self._before = final.probabilities(self._program, self.state)
 
     def _restore(self, saved: Saved) -> None:
         record = self._record
         with saved.reading():
             record.restore(saved)
             self.at = Position(**saved.about["position"])
+            self._probed = self.at.step
         if saved.about["finished"]:
             record.extend()
         self._run.recorder.tell(record, "compiling")  # its position is known only now
@@ -241,18 +238,47 @@ class _Training:
         program, record = self._program, self._record
         boundary = program.boundaries[evaluation]
         every = 1 if program.recipe.every_norm else SAMPLE_EVERY
+        self._probe()
         while self.at.step < boundary:
             step = self.at.step
-            count = min(program.room, self._paced, boundary - step)
+            cut = next(cut for cut in program.cuts if cut > step)
+            count = min(program.room, self._paced, cut - step)
             with record.training(step + count, count):
                 self.state = jax.block_until_ready(
                     program.train(self.state, step, count)
                 )
             samples = self.at.samples + math.ceil(count / every)
             self.at = Position(evaluation, step + count, samples)
+            self._probe()
             self._paced = _paced(record.steps_in(SECONDS_OF_A_VISIT))
             if self.at.step < boundary:
                 self.visit()
+
+    def _probe(self) -> None:
+        """Measures what the probes of this step do, unless they have."""
+        program, step = self._program, self.at.step
+        names = [name for name, one in program.probed.items() if step in one.steps]
+        if not names or step == self._probed:
+            return
+        self._probed, start = step, None
+        with self._record.clock.probing():
+            if any(program.probed[name].asks_start for name in names):
+                start = self._start()
+            rows, found = program.probe_rows(), {"alive": self.state.alive}
+            for name in names:
+                begun = start if program.probed[name].asks_start else None
+                found |= program.population.probe(name, self.state, rows, begun)
+            found = program.population.gather(found)
+        self._record.add_probed(step, found.pop("alive"), found)
+
+    def _start(self) -> Any:
+        """Returns the members before their first update."""
+        state = self._program.population.init()
+        if self._backbone and not self._program.features:
+            state = self._program.population.begin_at(
+                state, self._backbone.params, self._backbone.batch_stats
+            )
+        return state
 
     def evaluate(self, evaluation: int) -> None:
         """Evaluates the members at the step of an evaluation."""
@@ -318,6 +344,8 @@ class _Training:
             "state": named(program.population.gather(self.state)),
             "rows": record.rows.to_arrays(),
         }
+        if program.probed:
+            items["probes"] = record.probed.to_arrays()
         if self._before is not None:
             items["before"] = {"probabilities": self._before}
         if finished:
@@ -331,7 +359,7 @@ class _Training:
             "known": record.snapshot(),
             **run.origin(run.recorder.identity(program.index)),
         }
-        run.checkpoints.save(program.part, items, about, record.best_accuracy())
+        run.checkpoints.save(program.part, items, about, record.best_score())
 
 
 def _paced(steps: float) -> int:

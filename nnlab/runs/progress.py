@@ -48,10 +48,11 @@ class Progress:
         that ended members no longer need are not counted.
       examples_per_second: of all members together since the last visit.
       inferences_per_second: likewise in the program's last evaluation; NaN before it.
-      best_accuracy: current mean validation accuracy of the best trial, a diverged seed
-        counting as chance, see `statistics.ranking.worth`; NaN before any.
+      score: what trials are compared by on validation data, "accuracy" or "r2".
+      best_score: current mean of it of the best trial, a diverged seed counting as
+        chance, see `statistics.ranking.worth`; NaN before any.
       best_label: that trial's label.
-      best_curve: its mean validation accuracy at its evaluations so far.
+      best_curve: its mean score at its evaluations so far.
       diverged, stopped, dropped: number of members so far.
       evaluation: new results since the last call; None if there are none.
       predict: maps examples as stored, (N, ...), to class probabilities by the
@@ -68,12 +69,13 @@ class Progress:
     num_epochs: float
     done: int
     total: int
-    best_accuracy: float
+    best_score: float
     best_label: str
     best_curve: tuple[float, ...]
     diverged: int
     stopped: int
     status: str
+    score: str = "accuracy"
     examples_per_second: float = math.nan
     inferences_per_second: float = math.nan
     evaluation: Evaluation | None = None

@@ -84,7 +84,9 @@ def record(study: Study, programs: Sequence[Program]) -> dict[str, Any]:
 
 
 def chance_of(dataset: Dataset) -> float:
-    """Returns the largest validation class's share: a constant answer's accuracy."""
+    """Returns a constant answer's score: the largest validation class's share, or 0."""
+    if dataset.score == "r2":
+        return 0.0
     labels = dataset.validation.labels
     return float(np.bincount(labels).max() / len(labels))
 

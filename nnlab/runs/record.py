@@ -42,6 +42,7 @@ class Record:
     Attributes:
       about: its record in ``config.json``.
       rows: the curves and the members.
+      probed: what probes measured; its members are not read.
       severity: its rows of ``severity.csv``.
       seen: what pictures need of the final members, by the index of a trial.
       each: what the final members said of each example, by the file that holds it.
@@ -62,7 +63,7 @@ class Record:
         shape = len(program.trials), program.members.num_seeds
         self.program, self.clock = program, clock
         self.about = program.to_dict()
-        self.rows = Rows(program.members)
+        self.rows, self.probed = Rows(program.members), Rows(program.members)
         self.severity: list[dict[str, Any]] = []
         self.seen: dict[int, pictures.Seen] = {}
         self.each: dict[str, Answers] = {}
@@ -72,7 +73,7 @@ class Record:
         self.worths: dict[int, float | None] = {}
         self._sizes = dict(sizes or {})
         self._chance = provenance.chance_of(program.dataset)
-        self._accuracy = np.full(shape, math.nan)
+        self._score = np.full(shape, math.nan)
         self._means: list[list[float]] = [[] for _ in program.trials]
         self._step = 0
 
@@ -82,9 +83,9 @@ class Record:
         assert isinstance(self.program, NetworkProgram)
         return self.program
 
-    def best_accuracy(self) -> float:
-        """Returns the best trial's mean over seeds; -1 if there is none."""
-        return float(np.nanmax(self._accuracy.mean(axis=1), initial=-1.0))
+    def best_score(self) -> float:
+        """Returns the best trial's mean validation score over seeds; -1 for none."""
+        return float(np.nanmax(self._score.mean(axis=1), initial=-1.0))
 
     def snapshot(self) -> dict[str, Any]:
         """Returns all but the rows as plain values; a copy."""
@@ -93,7 +94,7 @@ class Record:
             "severity": [dict(row) for row in self.severity],
             "timings": [dict(row) for row in self.clock.rows],
             "still_training": self.still_training.tolist(),
-            "accuracy": self._accuracy.tolist(),
+            "accuracy": self._score.tolist(),
             "means": [list(values) for values in self._means],
         }
 
@@ -122,12 +123,14 @@ class Record:
             if each := saved.arrays(item):  # an earlier nnlab saved none
                 self.each[file] = Answers.from_arrays(each, shape)
         self.rows = Rows.from_arrays(members, arrays)
+        if probed := saved.arrays("probes"):
+            self.probed = Rows.from_arrays(members, probed)
         self.severity = plain_rows(known["severity"], results.SEVERITY, "trial", "seed")
         self.clock.rows = plain_rows(
             known["timings"], results.TIMINGS, "cohort", "segment"
         )
         self.still_training = np.array(known["still_training"], bool).reshape(shape)
-        self._accuracy = np.array(known["accuracy"], np.float64).reshape(shape)
+        self._score = np.array(known["accuracy"], np.float64).reshape(shape)
         self._means = [list(values) for values in known["means"]]
         self._note_worths()
         self._account()
@@ -138,7 +141,7 @@ class Record:
         if not isinstance(program, NetworkProgram):
             self.done = self._num_grown * len(program.dataset.train.labels)
             return
-        batch_size, steps = program.hyperparameters.batch_size, self.rows.steps
+        batch_size, steps = program.batch_size, self.rows.steps
         ended = self.rows.has_status(STOPPED, DIVERGED, DROPPED)
         self._step = int(steps.max())
         self.done = int(steps.sum()) * batch_size
@@ -174,7 +177,7 @@ class Record:
 
     def _examples(self, num_steps: int) -> int:
         """Counts the examples of some steps, over all members that train."""
-        batch_size = self.program.hyperparameters.batch_size
+        batch_size = self._network.batch_size
         return num_steps * batch_size * int(self.still_training.sum())
 
     @contextlib.contextmanager
@@ -209,15 +212,16 @@ class Record:
         seen, lost = alive & self.still_training, self.still_training & ~alive
         values = metrics | self._along(measured, num_steps, samples)
         epoch = step / program.steps_per_epoch
-        rows.add(step, epoch, step * program.hyperparameters.batch_size, values, seen)
+        rows.add(step, epoch, step * program.batch_size, values, seen)
         rows.steps[seen] = step
         stopped = seen & measured["stopped"]
-        self._note_accuracy(step, measured, metrics["validation_accuracy"], seen)
-        self._accuracy[lost] = math.nan
+        score = metrics[f"validation_{program.dataset.score}"]
+        self._note_score(step, measured, score, seen)
+        self._score[lost] = math.nan
         ended = seen if last else stopped
         if program.recipe.patience:
-            self._accuracy[ended] = rows.best_accuracy[ended]
-        rows.end(ended, stopped, self._accuracy <= self._chance_bound)
+            self._score[ended] = rows.best_score[ended]
+        rows.end(ended, stopped, self._score <= self._chance_bound)
         rows.diverge(
             lost, measured["step"], measured["last_norms"], program.recipe.layers
         )
@@ -231,9 +235,21 @@ class Record:
             {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
             rows.has_status(DIVERGED),
         )
-        for curve, mean in zip(self._means, self._accuracy.mean(axis=1)):
+        for curve, mean in zip(self._means, self._score.mean(axis=1)):
             curve.append(float(mean))
         self._note_worths()
+
+    def add_probed(
+        self, step: int, alive: np.ndarray, values: Mapping[str, np.ndarray]
+    ) -> None:
+        """Adds what probes measured after a step, of the members that still train.
+
+        All are (T, S); `alive` is bool, the values are by column.
+        """
+        network, wide = self._network, {n: v.astype(float) for n, v in values.items()}
+        examples = step * network.batch_size
+        epoch, rows = step / network.steps_per_epoch, alive & self.still_training
+        self.probed.add(step, epoch, examples, wide, rows)
 
     def _along(
         self, measured: Mapping[str, Any], num_steps: int, samples: int
@@ -250,27 +266,25 @@ class Record:
             **by_layer("grad_norm_", norms, layers),
         }
 
-    def _note_accuracy(
+    def _note_score(
         self,
         step: int,
         measured: Mapping[str, Any],
-        accuracy: np.ndarray,
+        score: np.ndarray,
         seen: np.ndarray,
     ) -> None:
-        """Notes the members' current accuracy, and at which step it was best."""
+        """Notes the members' current accuracy, or r2, and at which step it was best."""
         if self._network.recipe.patience:
             best = seen & (measured["best_step"] == step)
         else:
-            best = seen & (accuracy > self.rows.best_accuracy)
+            best = seen & (score > self.rows.best_score)
         self.rows.more.put("best_step", step, best)
-        self.rows.best_accuracy[best] = accuracy[best]
-        self._accuracy[seen] = accuracy[seen]
+        self.rows.best_score[best] = score[best]
+        self._score[seen] = score[seen]
 
     def drop_worst(self, factor: int) -> None:
         """Ends all but the best 1/factor of the trials by the last evaluation."""
-        leaving = halving.worst(
-            self._accuracy, self.still_training, self._chance, factor
-        )
+        leaving = halving.worst(self._score, self.still_training, self._chance, factor)
         dropped = self.still_training & leaving[:, None]
         self.rows.status[dropped] = DROPPED
         with self._ending_some(self._step):
@@ -279,17 +293,19 @@ class Record:
     def _note_worths(self) -> None:
         lost, dropped = self.rows.has_status(DIVERGED), self.rows.has_status(DROPPED)
         for i, trial in enumerate(self.program.trials):
-            worth = ranking.worth(self._accuracy[i], lost[i], self._chance)
+            worth = ranking.worth(self._score[i], lost[i], self._chance)
             self.worths[trial.index] = None if dropped[i].any() else worth
 
     def curve(self, trial: int) -> tuple[float, ...]:
-        """Returns a trial's mean validation accuracy at its evaluations so far."""
+        """Returns a trial's mean validation score at its evaluations so far."""
         indices = [t.index for t in self.program.trials]
         return tuple(self._means[indices.index(trial)])
 
     @functools.cached_property
     def _chance_bound(self) -> float:
-        """The highest validation accuracy that counts as chance."""
+        """The highest validation score that counts as chance."""
+        if self.program.dataset.score == "r2":
+            return 0.0  # the mean target explains nothing
         return chance_bound(self._chance, self._sizes["validation"])
 
     def living(self, trial: int) -> np.ndarray:
@@ -374,12 +390,12 @@ class Record:
         for i, count in enumerate(fit.trees.tolist()):
             found = {name: float(values[i]) for name, values in fit.metrics.items()}
             self.rows.add(count, float(count), count * examples, found, here)
-        accuracy = float(fit.metrics["validation_accuracy"][-1])
+        score = float(fit.metrics[f"validation_{program.dataset.score}"][-1])
         kept = int(fit.trees[-1])
         self.rows.status[at], self.rows.steps[at] = FINISHED, kept
-        self.rows.at_chance[at] = accuracy <= self._chance_bound
+        self.rows.at_chance[at] = score <= self._chance_bound
         self.rows.more.put("best_step", kept, here)
-        self._accuracy[at] = accuracy
+        self._score[at] = score
         self.clock.add_trees(self._num_grown, fit, examples, inferences_per_second)
         self.still_training[at] = False
         self.done += examples

@@ -215,7 +215,8 @@ class Recorder:
                 num_epochs=position[1],
                 done=self._num_done(),
                 total=sum(planned.values()),
-                best_accuracy=math.nan if best is None else worths[best],
+                score=self._programs[0].dataset.score,
+                best_score=math.nan if best is None else worths[best],
                 best_label="" if best is None else self._study.trials()[best].label,
                 best_curve=() if best is None else of[best].curve(best),
                 diverged=int(counts[DIVERGED]),
@@ -302,6 +303,7 @@ class Recorder:
             config={**self.config, "status": status},
             study=self._study,
             curves=curves_table(parts),
+            probes=curves_table([record.probed for record in records], results.PROBES),
             members=members_table(parts, missing),
             timings=results.table(
                 sorted(timings, key=lambda row: (row["cohort"], row["segment"])),
@@ -347,6 +349,8 @@ class Recorder:
             "timings.csv": found.timings,
             "summary.csv": Findings(found).summary,
         }
+        if found.probes.num_rows:
+            files["probes.parquet"] = found.probes
         if found.severity.num_rows:
             files["severity.csv"] = found.severity
         if self._pictures and not closed:

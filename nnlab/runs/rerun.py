@@ -6,10 +6,11 @@ import dataclasses
 import math
 import os
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnlab import results
@@ -22,8 +23,9 @@ from nnlab.runs.resume import check_data, check_own, continued, differences
 from nnlab.training.handed import Handed
 from nnlab.training.metrics import Metric
 from nnlab.training.place import place
-from nnlab.training.prepare import prepare
+from nnlab.training.prepare import own_of, prepare
 from nnlab.training.program import networks_of
+from nnlab.words.settings import words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +60,13 @@ def rerun(
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
     own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
+    functions: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
 ) -> Rerun:
     """Trains one network of a run again and compares; writes nothing.
 
     Its lanes have the shape of the record's, filled with copies of it. `data_dir`,
-    `dataset`, `module` and `own_metrics` are as for `nnlab.run`.
+    `dataset`, `module` and `own_metrics` are as for `nnlab.run`, and `functions` its
+    other functions by name, ``{"loss": loss}``.
 
     Raises:
       ValueError: no such network, or other data.
@@ -76,9 +80,13 @@ def rerun(
         if (trial, seed) in members.pairs()
     ]
     handed = Handed(
-        data_dir=data_dir, dataset=dataset, module=module, own_metrics=own_metrics
+        data_dir=data_dir,
+        dataset=dataset,
+        module=module,
+        own_metrics=own_metrics,
+        functions=functions,
     )
-    doubts = check_own(study.own, handed.own(study))
+    doubts = check_own(study.own, own_of(study, handed))
     programs = prepare(study, members=groups, **vars(handed))
     if not (networks := networks_of(programs)):
         raise ValueError(f"trial {trial} is no network: trees are not trained again")
@@ -97,15 +105,23 @@ def rerun(
             boundaries = tuple(step for step in program.boundaries if step <= last)
             program = dataclasses.replace(program, boundaries=boundaries)
         train_program(place(program, study), run, backbone)
-    is_this = pc.and_(
-        pc.equal(found.curves["trial"], trial), pc.equal(found.curves["seed"], seed)
+
+    def of_network(table: pa.Table) -> list[dict[str, Any]]:
+        is_this = pc.and_(
+            pc.equal(table["trial"], trial), pc.equal(table["seed"], seed)
+        )
+        return list(table.filter(is_this).to_pylist())
+
+    again = recorder.results("complete")
+    rows = of_network(found.curves)
+    pairs = (
+        (rows, of_network(again.curves)),
+        tuple(of_network(of.probes) for of in (found, again)),
     )
-    rows = found.curves.filter(is_this).to_pylist()
-    again = recorder.results("complete").curves.to_pylist()
     return Rerun(
         label=study.trials()[trial].label,
         num_rows=len(rows),
-        difference=_difference(rows, again),
+        difference=next(filter(None, (_difference(*pair) for pair in pairs)), ""),
         notes=(*doubts, *differences(found.config, recorder.config)),
     )
 
@@ -115,17 +131,17 @@ def _difference(
 ) -> str:
     """Says what differs between two records of a network; "" if nothing does."""
     if len(rows) != len(again):
-        return f"{len(again)} evaluations in the place of {len(rows)}"
+        return f"{len(again)} measurements in the place of {len(rows)}"
     for before, after in zip(rows, sorted(again, key=lambda row: row["step"])):
         for name in before:
             old, new = before[name], after.get(name)
             if old != new and not (_is_nan(old) and _is_nan(new)):
-                worst = max(
-                    abs(r["test_loss"] - a["test_loss"]) for r, a in zip(rows, again)
-                )
+                of = "test_loss" if "test_loss" in before else name
+                both = [(r[of], a[of]) for r, a in zip(rows, again)]
+                worst = max(abs(r - a) for r, a in both if None not in (r, a))
                 return (
                     f"differs from its record, first at step {before['step']}: {name} "
-                    f"was {old!r} and is {new!r} now; the test loss by at most "
+                    f"was {old!r} and is {new!r} now; the {words(of)} by at most "
                     f"{worst:.2g}"
                 )
     return ""

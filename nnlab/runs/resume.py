@@ -58,6 +58,9 @@ OWN = "hand in the run's own"
 
 MOST_TEXT = 60
 
+_NAMED = ("datasets", "modules")
+"""Parts of the record of what is the user's own that name what other programs have."""
+
 
 @contextlib.contextmanager
 def refusing(folder: pathlib.Path) -> Iterator[None]:
@@ -159,6 +162,8 @@ def _check_epochs(old: Hyperparameters, new: Hyperparameters, study: Study) -> N
         why = UNDER_HALVING
     elif after < before:
         why = "may only grow"
+    elif "schedule" in study.own.functions:
+        why = "may not change: the schedule of your own depends on the end"
     elif new.schedule.name != "constant":
         why = (
             "may only grow under a constant learning rate: schedule.name="
@@ -244,7 +249,8 @@ def identity(
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
     static = {p: v for p, v in flats[0].items() if not is_traced(p, v)}
-    if static["schedule.name"] == "constant" and not study.halving.factor:
+    ends = study.halving.factor or "schedule" in study.own.functions
+    if static["schedule.name"] == "constant" and not ends:
         del static["num_epochs"]  # may grow
     del static["dataset"]  # a path, which may change
     data = config["datasets"][trials[0].hyperparameters.data]
@@ -265,7 +271,8 @@ def identity(
         "the digest of its data": data["digest"][:12],
         "the digest of its backbone's source": record.get("source", "")[:12],
         "own": {
-            k: v for k, v in dataclasses.asdict(study.own).items() if k != "datasets"
+            **{k: v for k, v in study.own.plain().items() if k not in _NAMED},
+            "module": study.own.record_of(trials[0].hyperparameters.module),
         },
     }
     return dict(json.loads(json.dumps(found)))
@@ -299,10 +306,17 @@ def check_own(old: Own, new: Own) -> list[str]:
     Returns doubts, in words, where it is unknown whether the code has changed.
     """
     doubts = _check_module(old.module, new.module)
+    for text, record in old.modules.items():
+        now = new.modules.get(text)
+        doubts += _check_module(OwnModule(**record), now and OwnModule(**now))
     if {*old.metrics} != {*new.metrics}:
         raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
     for name, code in old.metrics.items():
         doubts += _doubts(f"metric {name!r}", code, new.metrics[name])
+    if {*old.functions} != {*new.functions}:
+        raise _another("functions", [*old.functions], [*new.functions], OWN)
+    for what, code in old.functions.items():
+        doubts += _doubts(what, code, new.functions[what])
     return doubts
 
 

@@ -35,9 +35,10 @@ from nnlab.runs.checkpoint import Checkpoints, named, read_export, write_export
 from nnlab.statistics.members import keep_best
 from nnlab.study import WEIGHTS, Hyperparameters, Own
 from nnlab.study.fields import from_mapping, to_mapping
+from nnlab.study.hyperparameters import Module
 from nnlab.training import backbone as transfer
 from nnlab.training import member as train
-from nnlab.training import own
+from nnlab.training import modules, own
 from nnlab.training.prepare import network_of
 from nnlab.training.program import NetworkProgram
 
@@ -65,7 +66,7 @@ class Network:
 
     Attributes:
       module: Linen module whose ``__call__(self, x, train)`` returns logits (B, C); a
-        user's own is wrapped in `own.Called`.
+        user's own is wrapped in `modules.Called`.
       variables: ``{"params": ..., "batch_stats": ...}``, trees of NumPy arrays, for
         ``module.apply(variables, x, train=False)``.
       scale, shift: the module's input is a stored example * scale - shift; float32, (),
@@ -76,7 +77,7 @@ class Network:
         examples before they are stored, in float64), hyperparameters.
     """
 
-    module: nn.Module | own.Called
+    module: nn.Module | modules.Called
     variables: Mapping[str, Any]
     scale: np.ndarray
     shift: np.ndarray
@@ -331,7 +332,7 @@ def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
         "input_shape": dataset["input_shape"],
         "hyperparameters": json.loads(json.dumps(hyperparameters)),
         "dropout": any(model.dropout_rate for model in models),
-        "module": dataclasses.asdict(found.study.own)["module"],
+        "module": found.study.own.record_of(of.hyperparameters.module),
     }
 
 
@@ -359,7 +360,9 @@ def _network(
     if isinstance(known, str):  # written by an earlier nnlab
         known = {"name": known}
     trained: Own = from_mapping(Own, {"module": known}, "")
-    mine = own.called(module) if trained.module else None
+    named = modules.by_name(module) if trained.module else {}
+    set_by = from_mapping(Module, about["hyperparameters"].get("module", {}), "")
+    mine = modules.chosen(named, set_by) if named else None
     if trained.module and mine is None:
         raise ValueError(
             f"{where!r} was trained with a module of its own, {trained.module.name!r}: "

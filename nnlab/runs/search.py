@@ -30,7 +30,7 @@ from nnlab.machine import files
 from nnlab.results import UNFINISHED, Results
 from nnlab.runs import resume
 from nnlab.statistics.members import dropped_after, has_status
-from nnlab.statistics.ranking import mean_accuracy
+from nnlab.statistics.ranking import mean_score
 from nnlab.study import SAMPLERS, Study, check_read, digest_json
 from nnlab.study.sweep import Span, parse_space
 from nnlab.words import errors
@@ -163,11 +163,11 @@ def _tell(
     if not found.has_run(index) or has_status(found, index, UNFINISHED).any():
         known.tell(trial, state=states.FAIL)
         return
-    accuracy, epochs = mean_accuracy(found, index), dropped_after(found, index)
+    score, epochs = mean_score(found, index), dropped_after(found, index)
     if epochs is None:
-        known.tell(trial, accuracy)
+        known.tell(trial, score)
         return
-    trial.report(accuracy, step=round(epochs))
+    trial.report(score, step=round(epochs))
     known.tell(trial, state=states.PRUNED)
 
 

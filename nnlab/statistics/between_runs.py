@@ -27,14 +27,21 @@ from nnlab.statistics.effects import (
     two_sided,
     welch,
 )
-from nnlab.statistics.examples import DATA, EXAMPLES, SEEDS, answers, ratio, widened
+from nnlab.statistics.examples import (
+    DATA,
+    EXAMPLES,
+    SEEDS,
+    answers,
+    final_score,
+    limits,
+    ratio,
+    widened,
+)
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.power import detectable
-from nnlab.study import DRAWN, Quantity
+from nnlab.study import DRAWN
 from nnlab.study.claims import AT_CHANCE
-
-_TEST = Quantity(metric="test_accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,8 +171,10 @@ def _compare(
     reason = ""
     if len(bests) < 2:
         reason = "a run has no best trial"
-    elif any("test_accuracy" not in run.results.metrics for run in sides):
-        reason = "a run has no test accuracy"
+    elif len({run.results.score for run in sides}) > 1:
+        reason = "one learns classes, one numbers"
+    elif any(f"test_{run.results.score}" not in run.results.metrics for run in sides):
+        reason = "a run has no test scores"
     elif len({test_data(run.results, trial) for run, trial in bests}) > 1:
         reason = "their test data are not the same"
     if reason:
@@ -200,8 +209,8 @@ def _compare(
 
 
 def _networks(bests: Sequence[_Best]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Returns the test accuracies of both sides, and which networks are at chance."""
-    values = [run.final(trial, "test_accuracy") for run, trial in bests]
+    """Returns the test scores of both sides, and which networks are at chance."""
+    values = [run.final(trial, f"test_{run.results.score}") for run, trial in bests]
     lost = [np.nan_to_num(run.reduced(trial, AT_CHANCE)) for run, trial in bests]
     return values, lost
 
@@ -213,8 +222,8 @@ def _pairs(bests: Sequence[_Best]) -> _Tested:
     uneven = any(len(v) > common for v in values)
     notes = [f"over the {common} seeds that both have"] if uneven else []
     d = difference(values[0][:common], values[1][:common])
-    alone = dataclasses.replace(paired(d), limits=(-1.0, 1.0))
-    sides = [(_TEST, [trial]) for _, trial in bests]
+    alone = dataclasses.replace(paired(d), limits=limits(bests[0][0].results))
+    sides = [(final_score(run.results), [trial]) for run, trial in bests]
     effect, over = widened(alone, d, sides, [run.results for run, _ in bests])
     notes += [effect.exact] * bool(effect.exact)
     more, untested = (lost[0][:common] - lost[1][:common])[~np.isnan(d)], ""
@@ -238,13 +247,14 @@ def _samples(bests: Sequence[_Best]) -> _Tested:
         return _Tested(none, SEEDS, none, 0.0, notes, "a side has no value")
     mean = float(alive[0].mean() - alive[1].mean())
     alone = effect = welch(mean, alive[:1], alive[1:])
-    over, said = SEEDS, [answers(run.results, trial, _TEST) for run, trial in bests]
-    if share := max(ratio(run.results, trial, _TEST) for run, trial in bests):
+    of = [(run.results, trial, final_score(run.results)) for run, trial in bests]
+    over, said = SEEDS, [answers(*one) for one in of]
+    if share := max(ratio(*one) for one in of):
         effect, over = welch(mean, alive[:1], alive[1:], ratio=share), DATA
     elif said[0] and said[1] and said[0].of == said[1].of:
         kept = [one.values[of] * 1.0 for one, of in zip(said, there) if one]
         effect, over = crossed_samples(*kept), EXAMPLES
-    effect = dataclasses.replace(effect, limits=(-1.0, 1.0))
+    effect = dataclasses.replace(effect, limits=limits(bests[0][0].results))
     notes += [effect.exact] * bool(effect.exact)
     shares = [float(side[kept].mean()) for side, kept in zip(lost, there)]
     untested = ""

@@ -23,6 +23,7 @@ section 4.14.
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -309,7 +310,7 @@ def pairs_p(
     each: disagreements are counted in bits, and examples are summed over seeds before.
 
     Args:
-      right: whether each network was right, bool (T, S, N).
+      right: whether each network was right, bool (T, S, N), or numbers.
       present: the networks that count, bool (T, S). A pair has the seeds that count in
         both.
       left, other: the trials of each pair, int (P,).
@@ -329,19 +330,38 @@ def pairs_p(
     return p
 
 
+def _bits_apart(right: np.ndarray) -> Callable[..., np.ndarray]:
+    packed = np.packbits(right, axis=2)
+
+    def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        unlike = np.bitwise_count(packed[a] ^ packed[b])
+        counted: np.ndarray = unlike.sum(axis=(1, 2), dtype=float)
+        return counted
+
+    return apart
+
+
+def _squares_apart(values: np.ndarray) -> Callable[..., np.ndarray]:
+    """Returns sums of squared differences of pairs, from all products at once."""
+    flat = values.reshape(len(values), -1).astype(float)
+    flat -= flat.mean(axis=0)  # differences stay, and squares lose fewer digits
+    products = flat @ flat.T
+    own = np.diag(products)
+    return lambda a, b: own[a] + own[b] - 2 * products[a, b]
+
+
 def _pairs_p(right: np.ndarray, left: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Does the same for networks that all count, (T, S, N)."""
     _, n, size = right.shape
     cells = n * size
-    packed = np.packbits(right, axis=2)
+    apart = _bits_apart(right) if right.dtype == bool else _squares_apart(right)
     own = right.mean(axis=2)
     sums = right.sum(axis=1, dtype=float)
     disagreements, squares, freedom, differ = np.empty((4, len(left)))
     rows = max(1, _MOST_CELLS // cells)
     for some in np.split(np.arange(len(left)), range(rows, len(left), rows)):
         a, b = left[some], other[some]
-        unlike = np.bitwise_count(packed[a] ^ packed[b])
-        disagreements[some] = unlike.sum(axis=(1, 2), dtype=float)
+        disagreements[some] = apart(a, b)
         d = sums[a] - sums[b]
         differ[some] = np.count_nonzero(d, axis=1)
         squares[some], freedom[some] = _example_squares(d, n)

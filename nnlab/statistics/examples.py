@@ -16,7 +16,6 @@ from nnlab.statistics.intervals import MIN_SEEDS, mean_interval
 from nnlab.statistics.members import is_accuracy, reduce_members
 from nnlab.study import ORDER, RATIO, Quantity
 
-_TEST = Quantity(metric="test_accuracy")
 SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
 """What a significant difference would show again in: new seeds, and so on."""
 
@@ -27,7 +26,7 @@ class Answers:
 
     Attributes:
       of: the examples; answers of the same ones are paired.
-      values: (S, N): whether a network is right, or its loss.
+      values: (S, N): whether a network is right, its loss, or what it adds to its r2.
     """
 
     of: Hashable
@@ -37,22 +36,39 @@ class Answers:
 def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
     """Returns a quantity of a trial's final networks on every example.
 
-    None for all but final accuracies and losses on validation and test sets, for runs
-    that did not keep them, and where every seed has examples of its own.
+    None for all but final accuracies, losses and r2 on validation and test sets, for
+    runs that did not keep them, and where every seed has examples of its own. r2 is a
+    mean over examples, too: of 1 - error**2 / variance of the targets, which falls
+    evenly with the squared error.
     """
     name, _, kind = quantity.metric.rpartition("_")
-    if name not in SPLITS or kind not in ("accuracy", "loss"):
+    if name not in SPLITS or kind not in ("accuracy", "loss", "r2"):
         return None
     if quantity.reduction != "final" or ratio(results, trial, quantity):
         return None
     found = (results.correct if kind == "accuracy" else results.losses)(trial, name)
     if found is None:
         return None
+    if kind == "r2":
+        mean = found.mean(axis=1, dtype=float)
+        lacking = 1 - reduce_members(results, quantity, trial)
+        scale = np.divide(lacking, mean, out=np.zeros_like(mean), where=mean > 0)
+        found = 1 - found * scale[:, None]
     part = "validation" if name == "validation" else "test"
     return Answers((results.dataset(trial)["digest"], part, found.shape[1]), found)
 
 
-def _terms(quantity: Quantity) -> list[tuple[int, Quantity]]:
+def final_score(results: Results) -> Quantity:
+    """Returns what trials are compared by: the final test accuracy, or r2."""
+    return Quantity(metric=f"test_{results.score}")
+
+
+def limits(results: Results) -> tuple[float, float]:
+    """Returns between what differences of a run's scores lie."""
+    return (-1.0, 1.0) if results.score == "accuracy" else (-np.inf, np.inf)
+
+
+def _terms(results: Results, quantity: Quantity) -> list[tuple[int, Quantity]]:
     """Returns the final values that a quantity adds or subtracts: of a drop, two.
 
     Moved images are those of the test set, so that their drop is paired by example;
@@ -60,7 +76,7 @@ def _terms(quantity: Quantity) -> list[tuple[int, Quantity]]:
     """
     if quantity.reduction != "drop_from_test":
         return [(1, quantity)]
-    return [(1, _TEST), (-1, Quantity(metric=quantity.metric))]
+    return [(1, final_score(results)), (-1, Quantity(metric=quantity.metric))]
 
 
 def ratio(results: Results, trial: int, quantity: Quantity) -> float:
@@ -140,7 +156,7 @@ def _widened(
     there = ~np.isnan(differences)
     parts: dict[Hashable, np.ndarray] = {}
     for side, run, (quantity, of) in zip((1, -1), runs, means):
-        for trial, (sign, term) in itertools.product(of, _terms(quantity)):
+        for trial, (sign, term) in itertools.product(of, _terms(run, quantity)):
             found = answers(run, trial, term)
             if found is None:
                 return effect, SEEDS

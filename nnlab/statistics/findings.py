@@ -6,7 +6,7 @@ the best trial. `Findings` computes a statistic on first use and keeps it::
 
     findings = Findings(results)
     findings.best  # index of the best trial by validation
-    findings.final(findings.best, "test_accuracy")  # of its networks, (S,)
+    findings.final(findings.best, "test_loss")  # of its networks, (S,)
 
 The other modules say how a statistic is computed. Kept arrays are read-only.
 """
@@ -81,7 +81,7 @@ class Findings:
 
     @property
     def best(self) -> int | None:
-        """The trial with the highest expected validation accuracy; None for none."""
+        """The trial with the highest expected validation score; None for none."""
         return self.best_of(range(len(self.results.trials)))
 
     @once
@@ -91,11 +91,12 @@ class Findings:
 
     @once
     def compared(self) -> tuple[ranking.Comparison, ...]:
-        """Each trial's difference to the best in final test accuracy, if measured."""
-        if "test_accuracy" not in self.results.metrics:
+        """Each trial's difference to the best in final test score, if measured."""
+        test = f"test_{self.results.score}"
+        if test not in self.results.metrics:
             return ()
         every = range(len(self.results.trials))
-        values = np.array([self.final(t, "test_accuracy") for t in every])
+        values = np.array([self.final(t, test) for t in every])
         return ranking.compare_to_best(self.results, self.best, values)
 
     @once
@@ -116,7 +117,7 @@ class Findings:
 
     @once
     def target(self) -> float:
-        """The validation accuracy that trials are to reach; NaN for none."""
+        """The validation accuracy, or r2, that trials are to reach; NaN for none."""
         if self.results.study.target:
             return self.results.study.target
         best = self.best_of(self.networks)

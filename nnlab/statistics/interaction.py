@@ -25,17 +25,15 @@ from nnlab.statistics.effects import (
     scaled,
     two_sided,
 )
-from nnlab.statistics.examples import SEEDS, widened
+from nnlab.statistics.examples import SEEDS, final_score, widened
 from nnlab.statistics.intervals import LEVEL
 from nnlab.statistics.ranking import correction
-from nnlab.study import Quantity
 from nnlab.study.claims import AT_CHANCE
 from nnlab.words.settings import is_number, words
 
 if TYPE_CHECKING:
     from nnlab.statistics.findings import Findings
 
-_TEST = Quantity(metric="test_accuracy")
 MOST_VALUES = 20
 """Of the other field: 190 pairs take a second on 10,000 examples."""
 
@@ -126,7 +124,8 @@ def find(findings: "Findings") -> Interaction | None:
     that of these counts.
     """
     found = grid(findings)
-    if found is None or "test_accuracy" not in findings.results.metrics:
+    test = final_score(findings.results)
+    if found is None or test.metric not in findings.results.metrics:
         return None
     field, other, trials = found
     if trials.shape[1] > MOST_VALUES:
@@ -145,7 +144,7 @@ def find(findings: "Findings") -> Interaction | None:
     (effect, over, _), four = tests[place], fours[place]
     step = float(factor * holm_steps(p)[place])
     low, high = adjusted_interval(effect, step, adjusted[place])
-    values = np.array([findings.final(trial, "test_accuracy") for trial in four])
+    values = np.array([findings.final(trial, test.metric) for trial in four])
     means = values[:, ~np.isnan(values).any(axis=0)].mean(axis=1)
     return Interaction(
         *(field, other, four),
@@ -165,10 +164,11 @@ def _difference(
     """Returns a difference of gains, of what its test speaks, and its p-value."""
     results = findings.results
     seeds = min(results.trials[t].num_seeds for t in four)
-    a, b, c, d = (findings.final(t, "test_accuracy")[:seeds] for t in four)
+    test = final_score(results)
+    a, b, c, d = (findings.final(t, test.metric)[:seeds] for t in four)
     # Half of it is a difference of two sides, each the mean of two trials.
     half = ((d - c) - (b - a)) / 2
-    sides = [(_TEST, (four[3], four[0])), (_TEST, (four[2], four[1]))]
+    sides = [(test, (four[3], four[0])), (test, (four[2], four[1]))]
     found, over = widened(paired(half), half, sides, results)
     effect = scaled(found, 2.0)
     if not results.study.compares or not is_enough(effect, seeds):

@@ -136,9 +136,9 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
     Args:
       quantity: the column and its reduction. "final" is the value of the kept network,
         with early stopping that of its best step. "steps_to" is the step of the first
-        evaluation at the target or beyond (at least it for accuracies, at most it for
-        all else). "steps" is the step of the last evaluation. "best" is the largest
-        accuracy, or the smallest value of all else. "at_epoch" is the evaluation
+        evaluation at the target or beyond (at least it for accuracies and r2, at most
+        it for all else). "steps" is the step of the last evaluation. "best" is the
+        largest accuracy or r2, the smallest of all else. "at_epoch" is the evaluation
         nearest to the epoch, at most half the distance between evaluations away; a
         verdict asks for one at the epoch, see `instants.unmeasured`. "at_step" lies on
         the straight line between the two evaluations around the step. For both, stopped
@@ -192,11 +192,11 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         assert quantity.step is not None
         return _at_step(results, trial, curve, quantity.step)
     final = final_values(results, trial, curve)
-    pick = np.fmax if is_accuracy(quantity.metric) else np.fmin
+    pick = np.fmax if is_score(quantity.metric) else np.fmin
     best = pick.reduce(curve.values, axis=1)
     value = {"final": final, "best": best, "best_minus_final": best - final}
     if reduction == "drop_from_test":
-        test = carried_forward(results, trial, "test_accuracy")
+        test = carried_forward(results, trial, f"test_{results.score}")
         value["drop_from_test"] = final_values(results, trial, test) - final
     return np.where(alive(results, trial), value[reduction], np.nan)
 
@@ -224,13 +224,18 @@ def _at_step(results: Results, trial: int, curve: Curve, step: float) -> np.ndar
 
 
 def is_accuracy(metric: str) -> bool:
-    """Whether larger values of a column are better."""
+    """Whether a column is a share of examples."""
     return metric.endswith("accuracy")
+
+
+def is_score(metric: str) -> bool:
+    """Whether larger values of a column are better, and chance has one."""
+    return metric.endswith(("accuracy", "_r2"))
 
 
 def steps_to(curve: Curve, lost: np.ndarray, metric: str, target: float) -> np.ndarray:
     """Returns the first step (S,) at the target; infinity for none or where `lost`."""
-    if is_accuracy(metric):
+    if is_score(metric):
         reached = curve.values >= target - ROUNDING
     else:
         reached = curve.values <= target + ROUNDING
@@ -242,7 +247,8 @@ def is_measured(results: Results, column: str) -> bool:
     """Whether a column of the curves has any value."""
     if column not in results.metrics:
         return False
-    values = results.curves[column].drop_null().to_numpy()
+    of = results.probes if column in results.probes.column_names else results.curves
+    values = of[column].drop_null().to_numpy()
     return bool(np.isfinite(values).any())
 
 
@@ -266,7 +272,7 @@ def seconds_per_epoch(results: Results, program: int) -> np.ndarray:
     h = results.trials[record["trials"][0]].hyperparameters
     examples = record["train_examples"]  # of a round of trees
     if h.model.is_network:
-        examples = record["steps_per_epoch"] * h.batch_size
+        examples = record["steps_per_epoch"] * h.batch_of(examples)
     return examples / rate
 
 

@@ -6,14 +6,11 @@ import math
 
 import numpy as np
 
-from nnlab.statistics.examples import answers, ratio
+from nnlab.statistics.examples import answers, final_score, ratio
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.power import Spread, pooled, spread
 from nnlab.statistics.ranking import correction
-from nnlab.study import Quantity
-
-_TEST = Quantity(metric="test_accuracy")
 
 
 def of_comparison(findings: Findings) -> Spread | None:
@@ -25,21 +22,21 @@ def of_comparison(findings: Findings) -> Spread | None:
     seeds.
     """
     best, results = findings.best, findings.results
+    test = final_score(results)
     found = {}
     for trial in findings.ran:
         counts = findings.counts(trial)
         if best is None or trial == best or counts["at_chance"] or counts["diverged"]:
             continue
-        d = findings.final(trial, "test_accuracy") - findings.final(
-            best, "test_accuracy"
-        )
+        d = findings.final(trial, test.metric) - findings.final(best, test.metric)
         there = ~np.isnan(d)
         if there.sum() < MIN_SEEDS:
             continue
-        own, other = (answers(results, t, _TEST) for t in (trial, best))
-        x, share = d[:, None], ratio(results, trial, _TEST)
+        own, other = (answers(results, t, test) for t in (trial, best))
+        x, share = d[:, None], ratio(results, trial, test)
         if own and other and own.of == other.of:
-            x = np.subtract(own.values, other.values, dtype=np.int8)
+            kind = np.result_type(own.values, np.int8)  # of truth values, numbers
+            x = np.subtract(own.values, other.values, dtype=kind)
         found[abs(float(d[there].mean()))] = spread(x[there], ratio=share)
     nearest = [of for _, of in sorted(found.items(), key=lambda item: item[0])]
     return pooled(nearest[: -(-len(nearest) // 2)]) if nearest else None

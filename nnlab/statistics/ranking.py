@@ -20,7 +20,14 @@ from nnlab.statistics.effects import (
     paired_p,
     parting_p,
 )
-from nnlab.statistics.examples import SEEDS, answers, ratio, widened
+from nnlab.statistics.examples import (
+    SEEDS,
+    answers,
+    final_score,
+    limits,
+    ratio,
+    widened,
+)
 from nnlab.statistics.intervals import LEVEL
 from nnlab.statistics.members import (
     alive,
@@ -32,25 +39,25 @@ from nnlab.statistics.members import (
     networks,
 )
 from nnlab.statistics.power import detectable, seeds_help
-from nnlab.study import Quantity, Study
+from nnlab.study import Study
 
 _MOST_VALUES = 2**22
 """Most differences held at once: 1,000 trials of 1,000 seeds have 500 million."""
 
 
-def mean_accuracy(results: Results, trial: int) -> float:
+def mean_score(results: Results, trial: int) -> float:
     """Returns a trial's last mean validation accuracy, however its networks ended.
 
     A diverged one counts with the accuracy of chance.
     """
     lost = has_status(results, trial, DIVERGED)
-    last = _last_accuracy(results, trial)
+    last = _last_score(results, trial)
     counted = np.where(lost, results.dataset(trial)["chance"], last)
     return float(counted[asked(results, trial)].mean())
 
 
-def _last_accuracy(results: Results, trial: int) -> np.ndarray:
-    curve = carried_forward(results, trial, "validation_accuracy")
+def _last_score(results: Results, trial: int) -> np.ndarray:
+    curve = carried_forward(results, trial, f"validation_{results.score}")
     return final_values(results, trial, curve)
 
 
@@ -70,7 +77,7 @@ def leading(worths: Mapping[int, float]) -> int | None:
     return max(worths, key=lambda t: (worths[t], -t), default=None)
 
 
-def expected_accuracy(
+def expected_score(
     results: Results, trial: int, *, so_far: bool = False
 ) -> float | None:
     """Returns a trial's expected final validation accuracy; see `worth`.
@@ -84,14 +91,14 @@ def expected_accuracy(
     lost = has_status(results, trial, DIVERGED)
     if not np.all((survivors | lost)[seeds]):
         return None
-    last = _last_accuracy(results, trial)
+    last = _last_score(results, trial)
     return worth(last[seeds], lost[seeds], results.dataset(trial)["chance"])
 
 
 def best_trial(
     results: Results, among: Iterable[int] | None = None, *, so_far: bool = False
 ) -> int | None:
-    """Returns the trial, by index, with the highest `expected_accuracy`; None for none.
+    """Returns the trial, by index, with the highest `expected_score`; None for none.
 
     Ties go to the lower index. Where looks gave some trials more seeds than others,
     only those with the most qualify: the others were found to differ from the best, or
@@ -111,7 +118,7 @@ def best_trial(
 def _expected(
     results: Results, trials: Iterable[int], *, so_far: bool = False
 ) -> dict[int, float]:
-    values = {t: expected_accuracy(results, t, so_far=so_far) for t in trials}
+    values = {t: expected_score(results, t, so_far=so_far) for t in trials}
     return {trial: value for trial, value in values.items() if value is not None}
 
 
@@ -119,7 +126,7 @@ def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | N
     """Returns the trial with the lowest expected accuracy on the best trial's data set.
 
     `among` are indices, the best one's included; all when None. Returns None if no
-    other trial on that data set has an `expected_accuracy`.
+    other trial on that data set has an `expected_score`.
     """
     chosen = set(range(len(results.trials)) if among is None else among)
     best = best_trial(results, chosen)
@@ -200,7 +207,7 @@ class Comparison:
 def compare_to_best(
     results: Results, best: int | None, values: np.ndarray
 ) -> tuple[Comparison, ...]:
-    """Compares each trial's final test accuracy with the best trial's.
+    """Compares each trial's final test accuracy, or r2, with the best trial's.
 
     The test is over new seeds and new examples, where the run kept what each network
     said of each test example (`crossed.pairs_p`); over new data, where every seed drew
@@ -219,20 +226,20 @@ def compare_to_best(
     Where the numbers of networks at chance differ by more than a quarter of the seeds,
     t misleads, and p is at least that of `parting`.
 
-    `values` is the test accuracy of each trial's final networks, (T, S).
+    `values` is the test score of each trial's final networks, (T, S).
 
     Returns:
       One comparison for each trial, in order of index. It is NaN and not significant
       for the best itself, for trials that did not run, and for all if there is no best.
     """
-    trials = [t.index for t in results.trials]
+    trials, test = [t.index for t in results.trials], final_score(results)
     if best is None:
         return tuple(Comparison(trial) for trial in trials)
 
     def effect_of(trial: int) -> tuple[Effect, str]:
         d = difference(values[trial], values[best])
-        plain = dataclasses.replace(paired(d), limits=(-1.0, 1.0))
-        return widened(plain, d, [(_TEST, [trial]), (_TEST, [best])], results)
+        plain = dataclasses.replace(paired(d), limits=limits(results))
+        return widened(plain, d, [(test, [trial]), (test, [best])], results)
 
     def described(trial: int) -> Comparison:
         effect, over = effect_of(trial)
@@ -271,9 +278,6 @@ def compare_to_best(
     return tuple(Comparison(t) if t == best else compared(t) for t in trials)
 
 
-_TEST = Quantity(metric="test_accuracy")
-
-
 def _paired(
     values: np.ndarray,
     a: np.ndarray,
@@ -304,10 +308,11 @@ def _widened(
 
     `alone` are those over seeds.
     """
+    test = final_score(results)
     ran = [t.index for t in results.trials if results.has_run(t.index)]
-    if shares := [share for t in ran if (share := ratio(results, t, _TEST))]:
+    if shares := [share for t in ran if (share := ratio(results, t, test))]:
         return _paired(values, a, b, common, max(shares))
-    said = {t: found for t in ran if (found := answers(results, t, _TEST))}
+    said = {t: found for t in ran if (found := answers(results, t, test))}
     p = alone.copy()
     for of in {found.of for found in said.values()}:
         same = [t for t, found in said.items() if found.of == of]

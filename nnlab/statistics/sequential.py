@@ -115,7 +115,7 @@ def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
     # New is what was the best, or not told from it, and is told now.
     last = before[-1] if before else None
     news = {last.best, *last.unresolved, *last.untested} if last else None
-    for compared in compare_to_best(view, best, finals(view, "test_accuracy")):
+    for compared in compare_to_best(view, best, finals(view, f"test_{view.score}")):
         trial = compared.trial
         if best is None or trial == best or not view.has_run(trial):
             continue
@@ -145,6 +145,7 @@ def restricted(results: Results, seeds: Sequence[int]) -> Results:
         results,
         study=results.study.with_seeds(seeds),
         curves=kept(results.curves),
+        probes=kept(results.probes),
         members=kept(results.members),
         severity=kept(results.severity),
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nnlab.results import table
-from nnlab.statistics.members import is_accuracy
 from nnlab.study import Quantity
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ def summarize(findings: "Findings") -> pa.Table:
     quantities = dict(_quantities(results.metrics))
     shown = {path for t in results.trials for path in t.hyperparameters.identity()}
     compared = {c.trial: c for c in findings.compared}
+    compared_by = f"test_{results.score}"
     rows = []
     for trial in results.trials:
         counts = findings.counts(trial.index)
@@ -67,10 +67,10 @@ def summarize(findings: "Findings") -> pa.Table:
         if difference := compared.get(trial.index):
             for name in ("mean", "low", "high", "p_holm", "p_seeds"):
                 number = _or_null(getattr(difference, name))
-                row[f"test_accuracy_difference_{name}"] = number
-            row["test_accuracy_difference_n"] = difference.n
-            row["test_accuracy_difference_resolved"] = difference.resolved
-            row["test_accuracy_difference_over"] = difference.over
+                row[f"{compared_by}_difference_{name}"] = number
+            row[f"{compared_by}_difference_n"] = difference.n
+            row[f"{compared_by}_difference_resolved"] = difference.resolved
+            row[f"{compared_by}_difference_over"] = difference.over
         rows.append(row)
     return table(rows)
 
@@ -79,9 +79,8 @@ def _quantities(metrics: tuple[str, ...]) -> Iterator[tuple[str, Quantity]]:
     for metric in metrics:
         if metric.startswith(("train_", "validation_", "test_")):
             yield metric, Quantity(metric=metric)
-    for metric in metrics if "test_accuracy" in metrics else ():
-        drops = metric.startswith("test_") and is_accuracy(metric)
-        if drops and metric != "test_accuracy":
+    for kind in ("moved", "rotated"):
+        if {"test_accuracy", metric := f"test_{kind}_accuracy"} <= {*metrics}:
             quantity = Quantity(metric=metric, reduction="drop_from_test")
             yield f"{metric}_drop", quantity
 

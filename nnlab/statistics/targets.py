@@ -54,14 +54,16 @@ class StepsToTarget:
 
 
 def steps_to_target(
-    results: Results, trial: int, target: float, metric: str = "validation_accuracy"
+    results: Results, trial: int, target: float, metric: str = ""
 ) -> StepsToTarget:
     """Returns the share of a trial's networks that reach a target, and the median time.
 
     There is no mean over those that did: it would favour a trial in which only the
     luckiest networks arrive. A diverged network counts as not having reached it. Trees
-    have n = 0: they take no updates.
+    have n = 0: they take no updates. The target is of the validation score, unless
+    another `metric` is named.
     """
+    metric = metric or f"validation_{results.score}"
     is_network = results.trials[trial].hyperparameters.model.is_network
     if not (results.has_run(trial) and is_network) or np.isnan(target):
         return StepsToTarget(target, 0, np.nan, np.nan, np.nan)
@@ -81,7 +83,7 @@ def censored_median(values: np.ndarray) -> float:
 
 
 def default_target(results: Results, best: int | None) -> float:
-    """Returns a round validation accuracy that separates the trials.
+    """Returns a round validation accuracy (or r2) that separates the trials.
 
     A target qualifies if it is one of `TARGETS`, above chance, reached by at least
     three quarters of the best trial's finished and stopped networks, and not too easy:
@@ -94,7 +96,7 @@ def default_target(results: Results, best: int | None) -> float:
     """
     if best is None:
         return np.nan
-    metric = "validation_accuracy"
+    metric = f"validation_{results.score}"
     ran = [t for t in networks(results) if results.has_run(t)]
     curves = {t: carried_forward(results, t, metric) for t in ran}
     lost = {t: has_status(results, t, DIVERGED) for t in ran}

@@ -32,7 +32,7 @@ from nnlab.statistics.effects import (
 from nnlab.statistics.examples import SEEDS, widened
 from nnlab.statistics.intervals import MIN_SEEDS
 from nnlab.statistics.leaning import chances, lean
-from nnlab.statistics.members import is_accuracy
+from nnlab.statistics.members import is_accuracy, is_score
 from nnlab.statistics.ranking import parting
 from nnlab.statistics.targets import censored_median
 from nnlab.study import (
@@ -213,7 +213,7 @@ def _examine(findings: "Findings", claim: Claim) -> Draft:
 def _sides(findings: "Findings", claim: Claim) -> _Sides:
     results, quantity, names = findings.results, claim.quantity, ("left", "right")
     needed = [of.metric for of, _ in claim.compared]
-    needed += ["test_accuracy"] * (quantity.reduction == "drop_from_test")
+    needed += [f"test_{results.score}"] * (quantity.reduction == "drop_from_test")
     for column in filter(None, needed):
         if column not in results.metrics:
             raise _UntestedError(f"the curves have no column {column}")
@@ -222,8 +222,8 @@ def _sides(findings: "Findings", claim: Claim) -> _Sides:
         for name, (of, side) in zip((*names, *["side beside"] * 2), claim.compared)
     )
     if claim.right == "chance":
-        if not is_accuracy(quantity.metric) or quantity.reduction not in COMPARABLE:
-            raise _UntestedError("only an accuracy compares with chance")
+        if not is_score(quantity.metric) or quantity.reduction not in COMPARABLE:
+            raise _UntestedError("only an accuracy or r2 compares with chance")
         shares = [results.dataset(t.index)["chance"] for t in left.trials]
         right = dataclasses.replace(right, number=float(np.mean(shares)))
     if not beside:

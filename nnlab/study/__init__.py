@@ -54,6 +54,7 @@ from nnlab.study.study import (
     METRIC,
     MOST_TRIALS,
     OF_TRIAL,
+    OWN_PROBE,
     OWNED,
     PARTS,
     PICTURES,

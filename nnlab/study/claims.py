@@ -45,7 +45,10 @@ COMPARABLE = ("final", "best", "at_epoch", "at_step")
 DIFFERENCE, RATIO, ORDER = "difference", "ratio", "order"
 """What tells two values apart: how much, how many times, or only which is larger."""
 _NORMS = ("grad_norm_", "last_grad_norm_")
-_SETS = ("batch", "train", "validation", "test", "test_moved", "test_rotated")
+_SETS = (
+    *("batch", "train", "train_clean", "validation"),
+    *("test", "test_moved", "test_rotated"),
+)
 """Of what nnlab's own losses are; metrics of one's own may be negative."""
 KINDS = ("accuracy", "loss", "std", "grad_norm", "share")
 """What the curves' own columns are measured in."""

@@ -32,10 +32,13 @@ SCHEDULES = (
 )
 """The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
+PARAMETRIZATIONS = ("standard", "mup")
 DECAYS = ("auto", "coupled", "decoupled")
 DECAYED = ("all", "kernels")
 WATCHED = ("validation_loss", "validation_accuracy")
 AUTO = "auto"
+MODULE = "module.name"
+"""The path that says which of several modules of one's own a trial trains."""
 POOLS = ("max", "max_abs")
 
 SET = "where set"
@@ -99,6 +102,7 @@ _DROPS = Need(
     "model.layers",
 )
 _OWN = Need("a module of your own", lambda s: s[OWN_MODULE])
+_IN_BATCHES = Need("false", lambda s: not s["full_batch"], "full_batch")
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
 _MOMENTUM = Need(
     "'sgd' or 'rmsprop'",  # or others, which `training.optimizers` knows
@@ -158,10 +162,20 @@ class Module(Checked):
     """Attributes of a module of one's own that a trial sets.
 
     Attributes:
-      attributes: pairs of a name and a value, sorted.
+      attributes: pairs of a name and a value, sorted; the value of "name" says which of
+        several modules it is.
     """
 
-    attributes: tuple[tuple[str, Any], ...] = field((), opened=Any, needs=(_OWN,))
+    attributes: tuple[tuple[str, Any], ...] = field(
+        (), opened=Any, needs=(_OWN, _NETWORK)
+    )
+
+    @property
+    def text(self) -> str:
+        """What the trial sets, such as "Mine, width=8"; "" for nothing."""
+        values = dict(self.attributes)
+        named = [str(values.pop("name"))] if "name" in values else []
+        return ", ".join([*named, *(f"{name}={v}" for name, v in values.items())])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,7 +202,12 @@ class Model(Checked):
       activation: name of the hidden layers' activation (mlp, cnn).
       init: name of the kernels' initialiser.
       init_scale: traced factor on every initial kernel.
-      scale_of: further traced factors on the initial kernels of single layers, by name.
+      scale_of: further traced factors on the initial kernels of single layers, by name,
+        or of groups: first, hidden, last.
+      parametrization: "standard", or "mup": initial weights and rates change with the
+        width so that what is learned does not (Yang et al. 2021), and the best rate of
+        a narrow network is that of a wide one (mlp, cnn, stack).
+      base_width: units of the hidden layers at which mup and standard agree.
       bias: which layers have one: "all", "first" or "none" (mlp, cnn).
       batch_norm: normalise before each hidden activation (mlp, cnn).
       dropout_rate: traced share of hidden units dropped in training, in [0, 1) (mlp,
@@ -215,6 +234,21 @@ class Model(Checked):
     )
     init_scale: float = field(1.0, minimum=0.0, traced=True, needs=(_NETWORK,))
     scale_of: OfLayers = field(OfLayers(), needs=(_NETWORK,))
+    parametrization: str = field(
+        "standard",
+        choices=PARAMETRIZATIONS,
+        later=True,
+        needs=_model("mlp", "cnn", "stack"),
+    )
+    base_width: int = field(
+        64,
+        minimum=1,
+        later=True,
+        needs=(
+            *_model("mlp", "cnn", "stack"),
+            one_of("model.parametrization", "mup"),
+        ),
+    )
     bias: str = field("all", choices=layer_stack.BIASES, needs=_DENSE)
     batch_norm: bool = field(False, needs=(*_DENSE, _ACTIVATED))
     dropout_rate: float = field(
@@ -255,6 +289,29 @@ class Model(Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Loss(Checked):
+    """What training minimises, as the mean over the examples of a batch.
+
+    Attributes:
+      name: "softmax_cross_entropy", "squared_error" (half the sum over the outputs, of
+        one-hot targets or of numbers) or "hinge" (1 + best other - right class, or 0);
+        "auto" is the squared error of numbers, else the cross-entropy.
+      label_smoothing: traced share of each training label that is divided among all
+        classes, in [0, 1). Losses that are evaluated are without it.
+    """
+
+    name: str = field(AUTO, later=True)
+    label_smoothing: float = field(
+        0.0,
+        minimum=0.0,
+        below=1.0,
+        traced=SET,
+        later=True,
+        needs=(one_of("loss.name", AUTO, "softmax_cross_entropy", "squared_error"),),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer(Checked):
     """The update rule, of optax.
 
@@ -278,7 +335,9 @@ class Optimizer(Checked):
         scaled; 0 for no limit.
       further: pairs of the optimizer's other hyperparameters and their values, sorted;
         numbers with a decimal point are traced.
-      rate_of: traced factors on the learning rate of single layers, by name.
+      rate_of: traced factors on the learning rate of single layers, by name, or of
+        groups: first, hidden, last, kernels, biases; an array in several has their
+        product.
     """
 
     name: str = "sgd"
@@ -445,15 +504,28 @@ class Hyperparameters(Checked):
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
         values. Tables always are.
+      center: whether the mean training example is subtracted from inputs that are not
+        standardized.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
+      label_noise: traced share of the training labels that are random: drawn once for
+        each seed, uniformly over all classes. At 1 all are; validation and test labels
+        stay. What is in training is `train_loss`, the true labels are in
+        `train_clean_loss`.
+      input_noise: traced standard deviation of Gaussian noise on what the network sees
+        of a training example, drawn anew for each batch.
+      blur: traced standard deviation, in pixels, of the Gaussian by which training
+        images are blurred.
       model: the network.
       module: attributes of a module of one's own, in the place of `model`.
+      loss: what training minimises.
       optimizer: the update rule.
       schedule: the learning rate over training.
       transfer: where the network's backbone gets its first weights.
       batch_size: examples in an update. The short batch at the end of an epoch is
         dropped; the order changes each epoch, so no example is left out for good.
+      full_batch: whether all training examples are in every update, so that an epoch is
+        one; `batch_size` is then not read.
       num_epochs: passes over the training examples.
       max_steps: updates after which training ends early; 0 for no limit.
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
@@ -468,13 +540,32 @@ class Hyperparameters(Checked):
     dataset: str = "digits"
     train_size: int = field(0, minimum=0)
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
+    center: bool = field(
+        False,
+        later=True,
+        needs=(
+            *(_NETWORK, _SCALED, _OWN_SCALE),
+            Need("off", lambda s: not s["standardize"], "standardize"),
+        ),
+    )
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
+    label_noise: float = field(
+        0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
+    )
+    input_noise: float = field(
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+    )
+    blur: float = field(
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+    )
     model: Model = Model()
     module: Module = Module()
+    loss: Loss = field(Loss(), needs=(_NETWORK,))
     optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
     schedule: Schedule = field(Schedule(), needs=(_NETWORK,))
     transfer: Transfer = field(Transfer(), needs=(_NETWORK,))
-    batch_size: int = field(32, minimum=1, needs=(_NETWORK,))
+    batch_size: int = field(32, minimum=1, needs=(_NETWORK, _IN_BATCHES))
+    full_batch: bool = field(False, later=True, needs=(_NETWORK,))
     num_epochs: int = field(10, minimum=1, needs=(_NETWORK,))
     max_steps: int = field(0, minimum=0, needs=(_NETWORK,))
     eval_every_epochs: float = field(1.0, above=0.0, needs=(_NETWORK,))
@@ -499,6 +590,10 @@ class Hyperparameters(Checked):
             check_path(path)
             put(values, path, value)
         return from_mapping(Hyperparameters, values, "")
+
+    def batch_of(self, train_examples: int) -> int:
+        """Returns how many of so many training examples are in an update."""
+        return train_examples if self.full_batch else self.batch_size
 
     @property
     def data(self) -> str:
@@ -673,7 +768,9 @@ def differing(flats: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 _LEAVES = {
     path.removesuffix(".name").rpartition(".")[2]: path
-    for path in sorted(PATHS, key=lambda path: not path.startswith("transfer."))
+    for path in sorted(
+        (*PATHS, MODULE), key=lambda path: not path.startswith("transfer.")
+    )
 }
 """The path of each last part; the fields of `Transfer` give way to others."""
 
@@ -711,6 +808,7 @@ TUPLES = (
     *(path for path in PATHS if typing.get_origin(_FIELDS[path][0])),
     "figures",
     "looks",
+    "probes",
     "vary",
 )
 """Fields that hold a tuple, those of the study itself included."""

@@ -25,14 +25,18 @@ from nnlab.study.fields import (
 )
 from nnlab.study.hyperparameters import (
     AUTO,
+    MODULE,
     WATCHED,
     Flat,
     Hyperparameters,
+    Module,
     differing,
     every_path,
     needs_of,
 )
 from nnlab.study.needs import OWN_MODULE
+from nnlab.study.probes import BUILT_IN, Probe
+from nnlab.study.probes import parse as parse_probe
 from nnlab.words import numbers as texts
 from nnlab.words.spelling import nearest
 
@@ -53,6 +57,7 @@ SHOWN = {
     "map": "final test accuracy over the two hyperparameters that were swept",
     "sizes": "final test accuracy against depth, width, parameters and training time",
     "divergence": "where networks left the finite numbers, over what was swept",
+    "probes": "what the study's probes measure, against updates",
     "active_units": "share of the activations' outputs above 0, by epoch",
     "gradients": "gradient norm of each layer by epoch, as a map and as lines",
     "costs": "time, examples/s, inferences/s, parameters and operations, side by side",
@@ -86,6 +91,8 @@ AVERAGED = ("averaged_loss", "averaged_accuracy")
 """Metrics of a network with averaged weights; see `Hyperparameters.average_decay`."""
 ON_ONE_TEST_SET = ("gallery", "mistakes", "probabilities")
 """Those of `PARTS` that show test images, which all seeds must share."""
+OWN_PROBE = "probes:"
+"""What the names of probes of one's own begin with, in `Own.functions`."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
 """Keys of a trial in a sweep that are no hyperparameters."""
 MOST_TRIALS = 10_000
@@ -205,14 +212,39 @@ class Own(Checked):
     A study that has any of these runs only if they are passed again.
 
     Attributes:
-      module: the module in place of `Hyperparameters.model`; None for none.
+      module: the module in place of `Hyperparameters.model`, that of the first trial if
+        there are several; None for none.
       metrics: ``{name: digest of its code}``, as of a module's.
+      functions: likewise of the functions that train, such as "loss", and of
+        probes, such as "probes:spread@50".
       datasets: ``{name in the study: digest}`` of data sets from arrays.
+      modules: the modules of trials that set something else in `Hyperparameters.module`
+        than the first, ``{text of what they set: as of an OwnModule}``.
     """
 
     module: OwnModule | None = None
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    functions: dict[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"later": True}
+    )
     datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
+    modules: dict[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"later": True}
+    )
+
+    def record_of(self, by: Module) -> dict[str, Any] | None:
+        """Returns the record of the module that a trial trains; None for none."""
+        first = self.module and dataclasses.asdict(self.module)
+        return self.modules.get(by.text, first)
+
+    def plain(self) -> dict[str, Any]:
+        """Returns it for JSON, without empty parts that were added later."""
+        return {
+            part.name: value
+            for part in dataclasses.fields(self)
+            if (value := dataclasses.asdict(self)[part.name])
+            or "later" not in part.metadata
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -268,6 +300,11 @@ class Study(Checked):
         `nnlab.results.seal`.
       example_losses: whether to store the final networks' loss of each validation and
         test example, beside whether it was right; 32 times as much.
+      probes: what is measured of every network along training, such as "sharpness" (at
+        evaluations), "sharpness@50" (every 50 updates), "distance@0+10+100" (at these
+        steps) or "noise_scale@log"; see `nnlab.study.probes`.
+      probe_size: training examples that probes see, the same ones at every step; 0 for
+        all.
     """
 
     question: str = "How does training go?"
@@ -290,6 +327,8 @@ class Study(Checked):
     notes: tuple[str, ...] = ()
     seal: bool = field(False, later=True)
     example_losses: bool = field(False, later=True)
+    probes: tuple[str, ...] = field((), later=True)
+    probe_size: int = field(1000, minimum=0, later=True)
     recorded: dataclasses.InitVar[bool] = False
 
     def __post_init__(self, recorded: bool) -> None:
@@ -314,6 +353,7 @@ class Study(Checked):
                 f"looks={self.looks} compares the trials: compare_trials must be "
                 "'yes' or 'auto'"
             )
+        self._check_probes()
         self._choose_metric()
         self._check_vary()
         self._settle(recorded)
@@ -339,6 +379,11 @@ class Study(Checked):
                 f"before the end to drop a trial at (num_epochs={h.num_epochs}, "
                 f"eval_every_epochs={h.eval_every_epochs:g})"
             )
+
+    def _check_probes(self) -> None:
+        names = [parse_probe(text, [*BUILT_IN]).name for text in self.probes]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise FieldError("probes", f" has {twice[0]!r} twice")
 
     def _check_vary(self) -> None:
         if not self.vary:
@@ -428,11 +473,21 @@ class Study(Checked):
         """Returns the paths that differ between trials, in the order of `PATHS`."""
         return differing([trial.hyperparameters.given() for trial in self.trials()])
 
+    def has_label_noise(self) -> bool:
+        """Returns whether any trial trains on random labels."""
+        some = (self.base, *(trial.hyperparameters for trial in self.trials()))
+        return any(h.label_noise > 0 for h in some)
+
     def further_metrics(self) -> tuple[str, ...]:
         """Returns what is measured of every split beside loss and accuracy."""
         some = (self.base, *(trial.hyperparameters for trial in self.trials()))
         averaged = any(h.average_decay > 0 for h in some)
         return *(AVERAGED if averaged else ()), *self.own.metrics
+
+    def probed(self) -> tuple[Probe, ...]:
+        """Returns the study's probes, those of one's own included."""
+        own = (what.partition(OWN_PROBE)[2] for what in self.own.functions)
+        return tuple(map(parse_probe, (*self.probes, *filter(None, own))))
 
     def datasets(self) -> dict[str, Hyperparameters]:
         """Returns the trials' data sets by name, each with its first trial."""
@@ -518,7 +573,8 @@ class Study(Checked):
 
     def settings(self, hyperparameters: Hyperparameters) -> Flat:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""
-        own = {OWN_MODULE: self.own.module is not None}
+        is_own = bool(self.own.module or hyperparameters.module.attributes)
+        own = {OWN_MODULE: is_own}
         return Flat(hyperparameters.flat() | own)
 
     def _choose_metric(self) -> None:
@@ -550,8 +606,8 @@ class Study(Checked):
         """
         asked = [self._asked(index, item) for index, item in enumerate(self.sweep)]
         settings = [self.settings(trial.hyperparameters) for trial in asked]
-        given = [trial.hyperparameters.given() for trial in asked]
-        swept = differing(given)
+        each = [trial.hyperparameters.given() for trial in asked]
+        swept = differing(each)
         if not (recorded or self.search.space):  # which has its own check
             check_read(swept, settings)
         first: dict[str, Trial] = {}
@@ -569,7 +625,7 @@ class Study(Checked):
             one = dataclasses.replace(trial, unread=tuple(unread))
             alike.setdefault(key, []).append(one)
         groups = list(alike.values())
-        swept = differing([given[group[0].index] for group in groups])
+        swept = differing([each[group[0].index] for group in groups])
         sweep, trials = [], []
         for index, group in enumerate(groups):
             trial, given = _merged(index, group, swept), self.sweep[group[0].index]
@@ -630,6 +686,7 @@ class Study(Checked):
         base = to_mapping(self.base)
         if base["early_stopping"]["metric"] == WATCHED[0] and not self._may_stop():
             base["early_stopping"]["metric"] = AUTO
+        values["own"] = self.own.plain()
         if self.own == Own():
             del values["own"]
         return {**values, **base}
@@ -704,7 +761,7 @@ def _labels(flats: Sequence[Mapping[str, Any]], swept: tuple[str, ...]) -> list[
     """
     if not swept:
         return ["base"] * len(flats)
-    leaves = [path.rpartition(".")[2] for path in swept]
+    leaves = ["module" if path == MODULE else path.rpartition(".")[2] for path in swept]
     parts = []
     for path, leaf in zip(swept, leaves):
         values = [flat[path] for flat in flats]

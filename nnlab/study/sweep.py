@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.study.hyperparameters import check_path
+from nnlab.study.hyperparameters import MODULE, check_path
 from nnlab.study.study import MOST_TRIALS
 from nnlab.study.values import parse_value, split
 from nnlab.words.spelling import near
@@ -46,6 +46,26 @@ def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
     return tuple(
         dict(zip(axes, values)) for values in itertools.product(*axes.values())
     )
+
+
+def over_modules(
+    names: Sequence[str], items: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Returns the override dicts of a sweep with each of the modules of these names.
+
+    A sweep that names some of them stays as it is.
+
+    >>> over_modules(["A", "B"], [{"batch_size": 8}])[1]
+    {'module.name': 'B', 'batch_size': 8}
+    """
+    if any(MODULE in item for item in items):
+        return [*map(dict, items)]
+    return [
+        {MODULE: name, **item}
+        | ({"label": f"{name}, {item['label']}"} if "label" in item else {})
+        for name in names
+        for item in items
+    ]
 
 
 def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:

@@ -17,7 +17,7 @@ import numpy as np
 from nnlab.models import layers
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack
-from nnlab.training import own
+from nnlab.training import modules
 from nnlab.training.member import Recipe, scaled, shapes_of_variables
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -38,7 +38,7 @@ class Backbone:
     seconds: float = 0.0
 
 
-def backbone_of(module: nn.Module | own.Called) -> nn.Module:
+def backbone_of(module: nn.Module | modules.Called) -> nn.Module:
     """Returns a module without its last dense layer, which computes features (B, F).
 
     Raises:
@@ -48,7 +48,7 @@ def backbone_of(module: nn.Module | own.Called) -> nn.Module:
         return module.clone(num_classes=0)
     if not isinstance(module, Stack):
         raise ValueError(
-            f"transfer needs a model of nnlab's own, not {own.name_of(module)}"
+            f"transfer needs a model of nnlab's own, not {modules.name_of(module)}"
         )
     kinds = [layer["layer"] for layer in layers.normalise(module.layers)]
     last = len(kinds) - 1 - kinds[::-1].index("dense")
@@ -64,7 +64,7 @@ def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {kind: tuple(variables.get(kind, {})) for kind in kinds}
 
 
-def head(module: nn.Module | own.Called, num_classes: int) -> Stack:
+def head(module: nn.Module | modules.Called, num_classes: int) -> Stack:
     """Returns the last dense layer as a network of its own on features (B, F)."""
     dense = {"layer": "dense", "name": "head", "units": num_classes}
     fields = {f: getattr(module, f) for f in ("initializer", "dtype", "param_dtype")}

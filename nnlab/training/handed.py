@@ -1,21 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller passes to a run beside the study: data, module, metrics."""
+"""What a caller passes to a run beside the study: data, module, functions."""
 
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
 from nnlab import data
 from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
 from nnlab.data.drawing import Drawing
-from nnlab.study import DRAWN, Hyperparameters, MovedSets, Own, Study
-from nnlab.training import optimizers, own
+from nnlab.study import (
+    DRAWN,
+    OWN_PROBE,
+    Hyperparameters,
+    MovedSets,
+    Optimizer,
+    Own,
+    Study,
+)
+from nnlab.study.probes import BUILT_IN, name_of, parse
+from nnlab.training import modules, optimizers, own
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
 
@@ -24,6 +32,15 @@ TAKEN = ("loss", "accuracy", "active_share")
 
 LARGE = 30.0
 """Absolute input above which a warning suggests scaling."""
+
+FUNCTIONS: Mapping[str, tuple[str, Callable[[Any, Dataset], str]]] = {
+    "loss": ("outputs, targets", own.check_loss),
+    "schedule": ("fraction_done", own.check_schedule),
+    "optimizer": ("learning_rate, **h", lambda *_: ""),  # `own` has trials
+    "probes": ("network, batch", lambda *_: ""),  # `prepare.own_of` has a network
+}
+"""What a function from Python may do: its arguments, and what checks it on a data set
+and returns the digest of its code."""
 
 Data = tuple[Dataset, FurtherSets, Drawing | None]
 """A data set, its further test sets, and how seeds draw from it, if they do.
@@ -41,25 +58,46 @@ _log = logging.getLogger(__name__)
 class Handed:
     """What a caller passes to a run beside the study, as to `nnlab.run`.
 
-    `loaded` are data sets loaded before; newly loaded ones are added.
+    `functions` take the place of nnlab's own, or are probes, by what they do, such as
+    "loss" or "probes:spread@50"; see `FUNCTIONS`. `loaded` are data sets loaded before;
+    newly loaded ones are added.
     """
 
     data_dir: str | os.PathLike[str] | None = None
     dataset: Dataset | None = None
-    module: nn.Module | None = None
+    module: Any = None
     own_metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
+    functions: Mapping[str, Callable[..., Any]] = dataclasses.field(
+        default_factory=dict
+    )
     loaded: Loaded = dataclasses.field(default_factory=dict)
 
     def check(self, study: Study) -> None:
         """Refuses invalid metrics, and the absence of what the study was run with."""
         _check_metrics(self.own_metrics)
+        for what, function in self.functions.items():
+            kind = what.partition(":")[0]
+            if not callable(function):
+                raise ValueError(
+                    f"{what}={function!r} is no function: hand in "
+                    f"{kind}=lambda {FUNCTIONS[kind][0]}: ..."
+                )
+        _check_probes(self.probes, study)
         lacking = {}
-        if study.own.module and self.module is None:
-            lacking["module"] = f"module of its own, {study.own.module.name!r}"
+        trained = (trial.hyperparameters for trial in study.trials())
+        known = study.own.module
+        if (known or any(h.module.attributes for h in trained)) and self.module is None:
+            name = f", {known.name!r}" if known else " (module.* is set)"
+            lacking["module"] = f"module of its own{name}"
         names = [name for name in study.own.metrics if name not in self.own_metrics]
         if names:
             listed = ", ".join(map(repr, names))
             lacking["own_metrics"] = f"metric of its own, {listed}"
+        lacking |= {
+            what.partition(":")[0]: f"{what} of its own"
+            for what in study.own.functions
+            if what not in self.functions
+        }
         needed = [name for name in study.datasets() if name in study.own.datasets]
         if needed and self.dataset is None:
             listed = ", ".join(map(repr, needed))
@@ -70,22 +108,63 @@ class Handed:
                 f"same, nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) "
                 "in Python"
             )
-        optimizers.check(t.hyperparameters for t in study.trials())
-        own.called(self.module)  # refuses what is no module, before data are loaded
+        self._check_optimizers(study)
+        modules.by_name(self.module)  # refuses what is none, before data are loaded
+
+    def _check_optimizers(self, study: Study) -> str:
+        """Refuses optimizers that do not fit; returns the digest of the user's own."""
+        every = [trial.hyperparameters for trial in study.trials()]
+        mine = self.functions.get("optimizer")
+        if mine and (named := {h.optimizer.name for h in every} - {Optimizer().name}):
+            raise ValueError(
+                f"optimizer.name={min(named)!r} does not go with an optimizer of your "
+                "own: leave out one of them"
+            )
+        return optimizers.check(every, mine)
+
+    @property
+    def probes(self) -> dict[str, Callable[..., Any]]:
+        """The probes of one's own, by name and schedule."""
+        return {
+            what.removeprefix(OWN_PROBE): function
+            for what, function in self.functions.items()
+            if what.startswith(OWN_PROBE)
+        }
 
     def own(self, study: Study) -> Own:
-        """Returns the record of the user's own module, metrics and data sets.
+        """Returns the record of the user's own modules, metrics and data sets.
 
-        Module and metrics are traced on the data of the study's first trial.
+        They are traced on the data of the first trial that has them.
         """
         self.check(study)
-        mine = own.called(self.module)
-        if not (self.dataset or mine or self.own_metrics):
+        named = modules.by_name(self.module)
+        if not (self.dataset or named or self.own_metrics or self.functions):
             return Own()
-        some, *_ = self.data(study.trials()[0].hyperparameters, study)
-        found = own.record(mine, self.own_metrics, some.input_shape, some.num_classes)
+        settings = [trial.hyperparameters for trial in study.trials()]
+        first, *others = _by_module(settings) or settings[:1]
+
+        def record(h: Hyperparameters, metrics: Mapping[str, Metric]) -> Own:
+            mine = modules.chosen(named, h.module) if named else None
+            some, *_ = self.data(h, study)
+            return own.record(mine, metrics, some.input_shape, some.num_classes)
+
+        some, *_ = self.data(settings[0], study)
         names = study.datasets() if self.dataset else ()
-        return dataclasses.replace(found, datasets=dict.fromkeys(names, some.digest))
+        functions = {
+            what: FUNCTIONS[what.partition(":")[0]][1](function, some)
+            for what, function in self.functions.items()
+        }
+        if "optimizer" in functions:
+            functions["optimizer"] = self._check_optimizers(study)
+        return dataclasses.replace(
+            record(first, self.own_metrics),
+            functions=functions,
+            datasets=dict.fromkeys(names, some.digest),
+            modules={
+                h.module.text: dataclasses.asdict(record(h, {}))["module"]
+                for h in others
+            },
+        )
 
     def data(self, h: Hyperparameters, study: Study) -> Data:
         """Loads a trial's data, once for each name."""
@@ -106,6 +185,15 @@ class Handed:
             sets = _test_sets(some, test, study.test_sets)
             self.loaded[h.data] = some, sets, drawing
         return self.loaded[h.data]
+
+
+def _by_module(settings: Sequence[Hyperparameters]) -> list[Hyperparameters]:
+    """Returns the first of those that train each of the modules."""
+    found: dict[str, Hyperparameters] = {}
+    for h in settings:
+        if h.model.is_network:
+            found.setdefault(h.module.text, h)
+    return list(found.values())
 
 
 def _load(h: Hyperparameters, data_dir: Any) -> Dataset:
@@ -160,6 +248,21 @@ def _test_sets(dataset: Dataset, test: Split, asked: MovedSets) -> FurtherSets:
         for amount in (amounts if asked.severity else ())
     }
     return FurtherSets(splits, asked.along_curve, severities)
+
+
+def _check_probes(given: Iterable[str], study: Study) -> None:
+    """Refuses names of probes that cannot be those of columns."""
+    names = [name_of(text) for text in study.probes]
+    for text in given:
+        name = parse(text).name
+        if name in (*BUILT_IN, *names):
+            raise ValueError(f"probe {name!r} is there already: rename it")
+        if name.startswith((*SPLITS, "batch_", "grad_norm")):
+            raise ValueError(
+                f"probe {name!r} begins as nnlab's own columns do: rename it, such as "
+                f"{f'own_{name}'!r}"
+            )
+        names.append(name)
 
 
 def _check_metrics(own_metrics: Mapping[str, Metric]) -> None:

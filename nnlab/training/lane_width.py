@@ -214,7 +214,7 @@ class _Stopwatch:
             else:
                 self._steps = min(2 * self._steps, room)
         step = training * turns / (self._lanes * self._steps) + self._idle / room
-        return placed.hyperparameters.batch_size * lanes.members / step
+        return placed.batch_size * lanes.members / step
 
 
 def profile(placed: PlacedProgram, folder: pathlib.Path) -> None:

@@ -19,10 +19,18 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import metrics, own
+from nnlab.training import disturbances, groups, losses, metrics, modules
+from nnlab.training.disturbances import Drawn
+
+RATE_OF, SCALE_OF = "optimizer.rate_of.", "model.scale_of."
+"""Beginnings of the names of traced factors on single layers."""
 
 Traced = Mapping[str, jax.Array]
 """The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
+
+
+Schedule = Callable[[jax.Array, Traced], jax.Array]
+"""From the step, int32 (), and the traced hyperparameters to a factor on the rate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +43,13 @@ class Recipe:
       runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
       optimizer: makes an optax transformation from the keywords learning_rate (traced
         scalar) and traced, as `optimizers.optimizer`.
-      schedule: factor on the learning rate, from the step (int32 scalar) and the
-        traced hyperparameters.
+      schedule: factor on the learning rate.
+      rates, scales: factors on the rate and on the initial kernels, see `groups`.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
+      full_batch: whether all training examples are in every step.
+      relabels: number of classes from which random labels are drawn; 0 for none.
       activity: whether `judge` measures the share of active units.
       example_losses: whether the losses of each example are kept of the final members,
         beside whether it was right.
@@ -48,12 +58,15 @@ class Recipe:
       patience: evaluations without a better `watched` metric, "loss" or "accuracy" on
         the validation set, after which a member stops early; 0 for never.
       averages: whether a moving average of the weights is kept and evaluated.
+      loss: of each example, see `losses`; also evaluated, then without smoothing.
+      probes: functions that measure a network along training, see `probes`.
+      probe_batch: most examples in a batch of the loss that they see.
     """
 
-    module: nn.Module | own.Called
+    module: nn.Module | modules.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
-    schedule: Callable[[jax.Array, Traced], jax.Array]
+    schedule: Schedule
     input_shape: tuple[int, ...]
     input_scale: float | np.ndarray
     runs: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
@@ -61,6 +74,8 @@ class Recipe:
     )
     input_shift: float | np.ndarray = 0.0
     augment_pixels: int = 0
+    full_batch: bool = False
+    relabels: int = 0
     activity: bool = False
     example_losses: bool = False
     own_metrics: Mapping[str, metrics.Metric] = dataclasses.field(default_factory=dict)
@@ -68,6 +83,11 @@ class Recipe:
     patience: int = 0
     watched: str = "loss"
     averages: bool = False
+    rates: groups.Factors = dataclasses.field(default_factory=dict)
+    scales: groups.Factors = dataclasses.field(default_factory=dict)
+    loss: losses.Loss = losses.softmax_cross_entropy
+    probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    probe_batch: int = 0
 
 
 @flax.struct.dataclass
@@ -144,6 +164,10 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
     """Initialises a member; `key` is that of the seed's "init" stream."""
     sample = jnp.zeros((1, *recipe.input_shape), jnp.float32)
     variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
+    factors = {**recipe.scales, **_below(traced, SCALE_OF)}
+    variables["params"] = groups.scaled(
+        variables["params"], recipe.layers, recipe.runs, factors, only="kernels"
+    )
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
     average = params if recipe.averages else None
@@ -196,7 +220,7 @@ def train_step(
     traced: Traced,
     key: jax.Array,
     inputs: jax.Array,
-    labels: jax.Array,
+    labels: jax.Array | Drawn,
     *,
     sample: jax.Array,
     check: jax.Array,
@@ -213,7 +237,8 @@ def train_step(
     if recipe.augment_pixels:
         images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
         shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-        inputs = shifted(shift_key, images, recipe.augment_pixels)
+        inputs = disturbances.shifted(shift_key, images, recipe.augment_pixels)
+    labels = disturbances.as_trained(labels, traced.get("label_noise"))
 
     (loss, batch_stats), gradients = jax.value_and_grad(
         lambda params: batch_loss(
@@ -223,10 +248,7 @@ def train_step(
     )(state.params)
 
     def updated() -> TrainState:
-        rule = optax.with_extra_args_support(_optimizer(recipe, traced, state.step))
-        updates, opt_state = rule.update(
-            gradients, state.opt_state, state.params, value=loss
-        )
+        updates, opt_state = update(recipe, state, traced, gradients, loss)
         params = optax.apply_updates(state.params, updates)
         average = state.average
         if average is not None:
@@ -280,20 +302,30 @@ def batch_loss(
 ) -> tuple[jax.Array, Any]:
     """Returns the loss that training minimises, float32 (), and new batch statistics.
 
-    It is the mean over stored inputs (B, values), with dropout drawn from `key`.
+    It is the mean over stored inputs (B, values), with dropout and noise drawn from
+    `key`.
     """
+    x = scaled(recipe, inputs)
+    if "blur" in traced:
+        x = disturbances.blurred(x, traced["blur"])
+    if "input_noise" in traced:
+        noise_key = jax.random.fold_in(key, zlib.crc32(b"input_noise"))
+        x = disturbances.noisy(noise_key, x, traced["input_noise"])
     logits, updated = recipe.module.apply(
         {
             "params": params,
             "batch_stats": batch_stats,
             "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
         },
-        scaled(recipe, inputs),
+        x,
         train=True,
         rngs={"dropout": key},
         mutable=["batch_stats"],
     )
-    loss = jnp.mean(metrics.cross_entropy(logits, labels))
+    if "label_smoothing" in traced:
+        share = traced["label_smoothing"]
+        labels = losses.smoothed(labels, logits.shape[1], share)
+    loss = jnp.mean(recipe.loss(logits, labels))
     return loss, updated.get("batch_stats", {})
 
 
@@ -350,11 +382,11 @@ def judge(
     else:
         logits, of_example = recipe.module.apply(variables, x, train=False), {}
     of_example |= {name: of(logits, labels) for name, of in recipe.own_metrics.items()}
-    judged = metrics.judged(logits, labels)
+    judged = metrics.judged(recipe.loss, logits, labels)
     if state.average is not None:
         variables["params"] = state.average
         logits = recipe.module.apply(variables, x, train=False)
-        averaged = metrics.judged(logits, labels)
+        averaged = metrics.judged(recipe.loss, logits, labels)
         of_example |= {f"averaged_{name}": each for name, each in averaged.items()}
     return judged | of_example
 
@@ -364,21 +396,6 @@ def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     logits: Any = recipe.module.apply(variables, scaled(recipe, inputs), train=False)
     return jax.nn.softmax(logits)
-
-
-def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
-    """Moves each of the images (B, H, W, C) by up to `pixels` along both axes.
-
-    Offsets are whole and uniform; pixels from outside the image are 0.
-    """
-    room = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-    padded = jnp.pad(images, room)
-    starts = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
-
-    def cut(image: jax.Array, start: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (start[0], start[1], 0), images.shape[1:])
-
-    return jax.vmap(cut)(padded, starts)
 
 
 def note_best(
@@ -435,8 +452,41 @@ def rescaled(
     return floats.reshape(inputs.shape[0], *shape)
 
 
+def update(
+    recipe: Recipe,
+    state: TrainState,
+    traced: Traced,
+    gradients: Any,
+    loss: jax.Array | float,
+) -> tuple[Any, Any]:
+    """Returns what gradients add to the parameters, and the optimizer's new state.
+
+    Few optimizers read the loss, float32 ().
+    """
+    rule = optax.with_extra_args_support(_optimizer(recipe, traced, state.step))
+    updates, opt_state = rule.update(
+        gradients, state.opt_state, state.params, value=loss
+    )
+    factors = {**recipe.rates, **_below(traced, RATE_OF)}
+    return groups.scaled(updates, recipe.layers, recipe.runs, factors), opt_state
+
+
+def _below(traced: Traced, path: str) -> dict[str, jax.Array]:
+    """Returns the traced values below a path, by the rest of theirs."""
+    return {
+        name.removeprefix(path): value
+        for name, value in traced.items()
+        if name.startswith(path)
+    }
+
+
+def learning_rate(recipe: Recipe, traced: Traced, step: jax.Array) -> jax.Array:
+    """Returns the learning rate of the update after a step, float32 ()."""
+    return traced["learning_rate"] * recipe.schedule(step, traced)
+
+
 def _optimizer(
     recipe: Recipe, traced: Traced, step: jax.Array
 ) -> optax.GradientTransformation:
-    rate = traced["learning_rate"] * recipe.schedule(step, traced)
+    rate = learning_rate(recipe, traced, step)
     return recipe.optimizer(learning_rate=rate, traced=traced)

@@ -9,28 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nnlab.training.losses import Loss
+
 Metric = Callable[[jax.Array, jax.Array], jax.Array]
 """A user's own metric: from logits (B, C), float32, and labels (B,), int32, to a value
 for each example, (B,). Its mean over a split is reported."""
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Returns the softmax cross-entropy in nats, float32 (B,), of logits (B, C).
-
-    Labels are int32 (B,), in 0..C-1.
-    """
-    log_probabilities = jax.nn.log_softmax(logits)
-    return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
-
-
-def judged(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+def judged(loss: Loss, logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
     """Returns "loss", float32 (B,), and "accuracy", bool (B,), of each example.
 
     Accuracy is whether the answer is right: the largest of the logits (B, C), the first
     of equal ones.
     """
     right = jnp.argmax(logits, axis=1) == labels
-    return {"loss": cross_entropy(logits, labels), "accuracy": right}
+    return {"loss": loss(logits, labels), "accuracy": right}
 
 
 def sums(each: Mapping[str, jax.Array], mask: jax.Array) -> dict[str, jax.Array]:

@@ -21,6 +21,7 @@ import optax.contrib
 
 from nnlab.study import Hyperparameters, Optimizer
 from nnlab.study.hyperparameters import OfLayers
+from nnlab.training import own as own_code
 from nnlab.words.spelling import nearest, nearest_path
 
 Scalar = jax.Array | float
@@ -47,8 +48,8 @@ BY_LAYER = frozenset(
 
 _RATES = {"polyak_sgd": "max_learning_rate"}
 """What the learning rate is called, where it is not called so."""
-_DEFAULTS = {"rmsprop": {"eps_in_sqrt": False}}
-"""Where PyTorch and Keras agree, and optax does not."""
+_DEFAULTS = {"eps_in_sqrt": False}
+"""Of rmsprop, as in PyTorch."""
 _NO_VALUES = frozenset(
     (
         *("mask", "weight_decay_mask", "trust_ratio_mask"),
@@ -84,9 +85,9 @@ def names() -> dict[str, Make]:
     for module in (optax.contrib, optax):
         for name, one in inspect.getmembers(module, inspect.isfunction):
             rate = _RATES.get(name, "learning_rate")
-            if name[0] != "_" and not name.startswith("scale_by_"):
-                if rate in inspect.signature(one).parameters:
-                    found[name] = one
+            is_part = name.startswith(("_", "scale_"))
+            if not is_part and rate in inspect.signature(one).parameters:
+                found[name] = one
     return dict(sorted(found.items()))
 
 
@@ -126,8 +127,10 @@ def parameters(make: Make) -> dict[str, inspect.Parameter]:
     }
 
 
-def check(every: Iterable[Hyperparameters], own: Make | None = None) -> None:
+def check(every: Iterable[Hyperparameters], own: Make | None = None) -> str:
     """Refuses an optimizer or a hyperparameter that does not exist, or does not fit.
+
+    Returns the digest of what the first trial's computes, see `own.of_function`.
 
     Args:
       every: what each trial sets.
@@ -136,20 +139,37 @@ def check(every: Iterable[Hyperparameters], own: Make | None = None) -> None:
     Raises:
       ValueError: with what exists instead.
     """
-    tried = set()
+    codes: dict[str, str] = {}
     for h in every:
         if h.model.is_network:
             _check(h.optimizer, own)
             static = _without_numbers(h.optimizer)
-            if repr(static) not in tried:
-                _try(static, own)
-            tried.add(repr(static))
+            if repr(static) not in codes:
+                codes[repr(static)] = _try(static, own)
+    return next(iter(codes.values()), "")
+
+
+def joined(every: Iterable[Optimizer]) -> Optimizer:
+    """Returns what trials of one program set, which differ only in what is traced.
+
+    A number that any of them sets, it has.
+    """
+    first, *others = every
+    set_ = {
+        k: getattr(of, k)
+        for of in others
+        for k in ("momentum", "weight_decay")
+        if getattr(of, k) is not None
+    }
+    return dataclasses.replace(first, **set_)
 
 
 def _without_numbers(of: Optimizer) -> Optimizer:
     """Returns the same with 0.5 for all that is traced."""
     further = ((k, 0.5 if isinstance(v, float) else v) for k, v in of.further)
-    set_ = {k: 0.5 for k in _DECLARED if isinstance(getattr(of, k), float)}
+    set_: dict[str, Any] = {
+        k: 0.5 for k in _DECLARED if isinstance(getattr(of, k), float)
+    }
     return dataclasses.replace(
         of, learning_rate=0.5, further=tuple(further), rate_of=OfLayers(), **set_
     )
@@ -163,7 +183,7 @@ def _check(of: Optimizer, own: Make | None) -> None:
         declared = [
             field
             for field in Optimizer.__dataclass_fields__
-            if field not in (*_DECLARED, "further") or field in known
+            if field not in ("momentum", "nesterov", "further") or field in known
         ]
         paths = [f"optimizer.{one}" for one in dict.fromkeys((*declared, *known))]
         for one in further:
@@ -179,12 +199,12 @@ def _check(of: Optimizer, own: Make | None) -> None:
     for one, value in further.items():
         if one in known:
             _check_kind(one, value, known[one].default)
-    if of.decay_on != "all" and of.decay_as == "auto":
-        if "weight_decay" in known and not _mask(make):
-            raise ValueError(
-                f"optimizer.decay_on={of.decay_on!r}: the weight decay of {name} acts "
-                "on everything; set optimizer.decay_as to coupled or decoupled"
-            )
+    masks = of.decay_as != "auto" or not _takes(make, "weight_decay") or _mask(make)
+    if of.decay_on != "all" and not masks:
+        raise ValueError(
+            f"optimizer.decay_on={of.decay_on!r}: the weight decay of {name} acts on "
+            "everything; set optimizer.decay_as to coupled or decoupled"
+        )
 
 
 def _words(of: Optimizer, own: Make | None) -> str:
@@ -198,27 +218,24 @@ def _check_kind(name: str, value: Any, default: Any) -> None:
         raise ValueError(f"optimizer.{name}={value!r} is not {words}")
 
 
-def _try(of: Optimizer, own: Make | None) -> None:
-    """Computes the shapes of an update of a tiny network, as the training step does."""
+def _try(of: Optimizer, own: Make | None) -> str:
+    """Traces an update of a tiny network, as training does; returns its digest."""
 
     def update(traced: Any, params: Any) -> Any:
-        rule = optimizer(of, learning_rate=1.0, traced=traced, own=own)
+        rule = optimizer(of, learning_rate=traced["rate"], traced=traced, own=own)
+        if not isinstance(rule, optax.GradientTransformation):
+            raise ValueError(
+                f"it returns {rule!r:.60}, no optax.GradientTransformation"
+            )
         rule = optax.with_extra_args_support(rule)
-        return rule.update(params, rule.init(params), params, value=jnp.float32(1.0))
+        return rule.update(params, rule.init(params), params, value=traced["rate"])
 
-    number = jax.ShapeDtypeStruct((), jnp.float32)
     floats = {f"optimizer.{k}" for k, v in of.further if isinstance(v, float)}
     floats |= {k for k in _DECLARED if isinstance(getattr(of, k), float)}
+    number = jax.ShapeDtypeStruct((), jnp.float32)
     params = {"layer": {"kernel": jnp.zeros((2, 3)), "bias": jnp.zeros(3)}}
-    try:
-        jax.eval_shape(update, dict.fromkeys(floats, number), params)
-    except Exception as error:
-        first = str(error).partition("\n")[0].rstrip(".")
-        names = ", ".join(f"optimizer.{k}" for k, _ in of.further)
-        raise ValueError(
-            f"{_words(of, own)} fails with its {names or 'learning rate'}: "
-            f"{type(error).__name__}: {first}"
-        ) from error
+    traced = dict.fromkeys(sorted({*floats, "rate"}), number)
+    return own_code.of_function(_words(of, own), update, traced, params)[1]
 
 
 def optimizer(
@@ -262,38 +279,44 @@ def optimizer(
     [-0.10000000149011612, -0.10000000149011612]
     """
     make = own or find(of.name)
-    known, every = inspect.signature(make).parameters, _takes_all(make)
-    given = dict(_DEFAULTS.get(of.name, {})) if own is None else {}
-    given |= {k: traced.get(f"optimizer.{k}", v) for k, v in of.further}
-    momentum = traced.get("momentum", of.momentum)
-    if momentum is not None and (every or "momentum" in known):
-        # None leaves the velocity out of the state.
-        if "momentum" not in zeros or (every or known["momentum"].default is not None):
-            given["momentum"] = momentum
-    if of.nesterov is not None and (every or "nesterov" in known):
+    numbers = {k: traced.get(k, getattr(of, k)) for k in ("momentum", "weight_decay")}
+    if own:  # of the study's defaults it knows nothing
+        numbers = {k: v for k, v in numbers.items() if getattr(of, k) is not None}
+    given = _given(make, of, traced)
+    momentum = numbers.get("momentum")
+    # Where None is the default, it leaves the velocity out of the state.
+    left_out = "momentum" in zeros and _default(make, "momentum") is None
+    if momentum is not None and _takes(make, "momentum") and not left_out:
+        given["momentum"] = momentum
+    if of.nesterov is not None and _takes(make, "nesterov"):
         given["nesterov"] = of.nesterov
-    decay = traced.get("weight_decay", of.weight_decay)
-    mask = _is_kernel if of.decay_on == "kernels" else None
+    decay = numbers.get("weight_decay")
+    decays = "weight_decay" not in zeros
+    mask = _kernels if of.decay_on == "kernels" else None
     before, after = [], []
     if "clip_norm" in traced:
         before.append(_clipped(traced["clip_norm"]))
-    if of.decay_as == "auto" and (every or "weight_decay" in known):
+    if of.decay_as == "auto" and _takes(make, "weight_decay"):
         if decay is not None:
-            given["weight_decay"] = 0.0 if "weight_decay" in zeros else decay
-        if mask and (name := _mask(make)):
-            given[name] = mask
+            given["weight_decay"] = decay if decays else 0.0
+        if mask:
+            given[_mask(make)] = mask
     else:
-        if decay is None and not every:
-            decay = getattr(known.get("weight_decay"), "default", None)
-        if "weight_decay" in known:
+        decay = _default(make, "weight_decay") if decay is None else decay
+        if "weight_decay" in inspect.signature(make).parameters:
             given["weight_decay"] = 0.0
-        if decay is not None and "weight_decay" not in zeros:
-            if of.decay_as == "decoupled":
-                after.append(optax.add_decayed_weights(-learning_rate * decay, mask))
-            else:
-                before.append(optax.add_decayed_weights(decay, mask))
+        if decay is not None and decays and of.decay_as == "decoupled":
+            after.append(optax.add_decayed_weights(-learning_rate * decay, mask))
+        elif decay is not None and decays:
+            before.append(optax.add_decayed_weights(decay, mask))
     rule = _made(make, learning_rate, given)
     return optax.chain(*before, rule, *after) if before or after else rule
+
+
+def _given(make: Make, of: Optimizer, traced: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the undeclared hyperparameters: nnlab's defaults, and what is set."""
+    usual = _DEFAULTS if make is optax.rmsprop else {}
+    return {**usual, **{k: traced.get(f"optimizer.{k}", v) for k, v in of.further}}
 
 
 def _made(
@@ -314,6 +337,16 @@ def _made(
 def _takes_all(make: Make) -> bool:
     taken = inspect.signature(make).parameters.values()
     return any(p.kind is p.VAR_KEYWORD for p in taken)
+
+
+def _takes(make: Make, name: str) -> bool:
+    return name in inspect.signature(make).parameters or _takes_all(make)
+
+
+def _default(make: Make, name: str) -> Any:
+    """Returns the default of a parameter; None without such a parameter."""
+    parameter = inspect.signature(make).parameters.get(name)
+    return parameter.default if parameter else None
 
 
 def _mask(make: Make) -> str:
@@ -337,7 +370,7 @@ def name_of(path: tuple[Any, ...]) -> str:
     return str(getattr(path[-1], "key", "")) if path else ""
 
 
-def _is_kernel(tree: Any) -> Any:
+def _kernels(tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(is_kernel, tree)
 
 

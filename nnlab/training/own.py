@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user's own modules and metrics: how they are called, and their digests.
+"""Digests of a user's own modules and metrics.
 
 A module or metric is identified by what it computes: a digest of the jaxprs of its
 initialisation, loss and prediction with their constants. The digest is the same in
@@ -7,16 +7,11 @@ every process; it does not contain function names, source lines or addresses. On
 host function behind a callback is identified by its source.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import inspect
-import pathlib
 import re
-import sysconfig
-import traceback
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,149 +20,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import errors, traverse_util
+from flax import traverse_util
 from jax.extend import core
 
-import nnlab
+from nnlab.data import Dataset
 from nnlab.study import Own, OwnModule
+from nnlab.training.modules import Called, attributes_of, naming
 
-WANTED = "a flax.linen.Module whose __call__(self, x, train) returns logits (B, C)"
-
-_BASES = ("Module", "Model")
-"""Class names of networks in other libraries."""
-_FLAGS: Mapping[str, Callable[[bool], bool]] = {
-    "train": bool,
-    "training": bool,
-    "is_training": bool,
-    "deterministic": lambda train: not train,
-}
-"""Arguments by which modules learn whether they train, and the value of each."""
-_HINTS: Mapping[type[Exception] | tuple[type[Exception], ...], str] = {
-    errors.InvalidRngError: "draw no random numbers where train is False",
-    (
-        errors.ScopeCollectionNotFound,
-        errors.ScopeVariableNotFoundError,
-        errors.ModifyScopeVariableError,
-    ): "store it in 'params' or, if it changes in training, in 'batch_stats': no other "
-    "collections are kept",
-}
 _MOST_TEXT = 200
 """Most characters of an attribute's value."""
-_LIBRARIES = tuple(
-    str(pathlib.Path(str(path)).resolve())
-    for path in (
-        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
-        pathlib.Path(nnlab.__file__).parent,
-    )
-)
-"""Folders of code that is not the user's."""
-
-
-class OwnError(ValueError):
-    """An error in the user's own code, in one line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Called:
-    """A user's own Linen module, called as nnlab calls modules."""
-
-    module: nn.Module
-    flag: str  # the argument of its __call__ that says whether it trains; "" for none
-
-    def init(self, rngs: Any, x: Any, train: bool) -> Any:
-        """Initialises its variables; see `flax.linen.Module.init`."""
-        with _naming(f"module {name_of(self)!r}"):
-            return self.module.init(rngs, x, **self._told(train))
-
-    def apply(
-        self,
-        variables: Any,
-        x: Any,
-        train: bool,
-        rngs: Mapping[str, jax.Array] | None = None,
-        **options: Any,
-    ) -> Any:
-        """Computes its logits, at least float32; see `flax.linen.Module.apply`.
-
-        Where "dropout" has a key, every other random stream gets one too.
-        """
-        if rngs:
-            # Streams without a key take that of "params": flax.linen.Module.make_rng.
-            others = jax.random.fold_in(rngs["dropout"], zlib.crc32(b"others"))
-            options["rngs"] = {"params": others, **rngs}
-        with _naming(f"module {name_of(self)!r}"):
-            found: Any = self.module.apply(variables, x, **self._told(train), **options)
-        logits, *rest = found if options.get("mutable") else (found,)
-        if hasattr(logits, "dtype") and jnp.issubdtype(logits.dtype, jnp.floating):
-            logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        return (logits, *rest) if rest else logits
-
-    def _told(self, train: bool) -> dict[str, Any]:
-        return {self.flag: _FLAGS[self.flag](train)} if self.flag else {}
-
-
-def name_of(module: nn.Module | Called) -> str:
-    """Returns the name of a module's class."""
-    return type(module.module if isinstance(module, Called) else module).__name__
-
-
-def called(module: Any) -> Called | None:
-    """Wraps a user's own module, ready to be called; None stays None.
-
-    Raises:
-      ValueError: it is no Linen module, or its ``__call__`` needs other arguments.
-    """
-    if module is None or isinstance(module, Called):
-        return module
-    if inspect.isclass(module):
-        name = module.__name__
-        raise ValueError(
-            f"module is the class {name!r}: hand in an instance, such as {name}()"
-        )
-    if not isinstance(module, nn.Module):
-        kind = next((c for c in type(module).__mro__ if c.__name__ in _BASES), None)
-        of = f", a {kind.__module__}.{kind.__name__}" if kind else ""
-        raise ValueError(
-            f"module is a {type(module).__name__}{of}: it must be {WANTED}"
-        )
-    _, *taken = inspect.signature(type(module).__call__).parameters.values()
-    flag = next((p.name for p in taken if p.name in _FLAGS), "")
-    if not flag and any(p.kind is p.VAR_KEYWORD for p in taken):
-        # nn.Sequential passes keywords on to its first layer.
-        flag = "" if isinstance(module, nn.Sequential) else "train"
-    others = [
-        p.name
-        for p in taken[1:]
-        if p.name not in _FLAGS
-        and p.default is p.empty
-        and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-    ]
-    if others or not taken:
-        needs = f"also needs {', '.join(map(repr, others))}" if others else "takes no x"
-        raise ValueError(
-            f"module {type(module).__name__!r} {needs}: it must be {WANTED}"
-        )
-    return Called(module, flag)
-
-
-@contextlib.contextmanager
-def _naming(what: str) -> Iterator[None]:
-    """Turns an error in the user's own code into an `OwnError` that names the line."""
-    try:
-        yield
-    except OwnError:
-        raise
-    except Exception as error:
-        first = str(error).partition("\n")[0].rstrip(".")
-        said = [type(error).__name__, re.sub(r"\.? ?\(https://\S+\)", "", first)]
-        hints = [hint for kinds, hint in _HINTS.items() if isinstance(error, kinds)]
-        line = "; ".join([f"{what} fails: {': '.join(filter(None, said))}", *hints])
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            path = str(pathlib.Path(frame.filename).resolve())
-            if not path.startswith(_LIBRARIES):
-                line += f" ({pathlib.Path(path).name}, line {frame.lineno})"
-                break
-        raise OwnError(line) from error
 
 
 def check_metric(name: str, metric: Any, num_classes: int) -> None:
@@ -183,11 +44,47 @@ def check_metric(name: str, metric: Any, num_classes: int) -> None:
 
 def _of_metric(name: str, metric: Any, num_classes: int) -> tuple[Any, str]:
     """Returns the shape of what a metric returns, and the digest of its code."""
+    return of_function(f"metric {name!r}", metric, *_two_examples(num_classes))
+
+
+def _two_examples(num_classes: int) -> tuple[Any, Any]:
+    """Returns the shapes of the logits and labels of two examples."""
     logits = jax.ShapeDtypeStruct((2, num_classes), np.float32)
-    labels = jax.ShapeDtypeStruct((2,), np.int32)
-    with _naming(f"metric {name!r}"):
-        traced, shape = _trace(metric, logits, labels)
+    return logits, jax.ShapeDtypeStruct((2,), np.int32)
+
+
+def of_function(what: str, function: Any, *args: Any) -> tuple[Any, str]:
+    """Returns the shape of what a function returns, and the digest of its code.
+
+    The arguments are shapes and types. An error in the function names `what` it is.
+    """
+    with naming(what):
+        traced, shape = _trace(function, *args)
     return shape, _digest([traced])
+
+
+def check_loss(loss: Any, dataset: Dataset) -> str:
+    """Returns the digest of a loss; refuses one without a number for each example."""
+    found, code = of_function("loss", loss, *_two_examples(dataset.num_classes))
+    if (shape := jax.tree.map(jnp.shape, found)) != (2,):
+        raise ValueError(
+            f"loss returns shape {shape} for 2 examples; it needs (2,), a value for "
+            "each, of which training minimises the mean"
+        )
+    return code
+
+
+def check_schedule(schedule: Any, dataset: Dataset) -> str:
+    """Returns the digest of a schedule; refuses one that gives no single number."""
+    del dataset
+    done = jax.ShapeDtypeStruct((), np.float32)
+    found, code = of_function("schedule", schedule, done)
+    if (shape := jax.tree.map(jnp.shape, found)) != ():
+        raise ValueError(
+            f"schedule returns shape {shape}; it needs (), the factor on the learning "
+            "rate at that share of training"
+        )
+    return code
 
 
 def record(
@@ -238,7 +135,7 @@ def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
         variables = {"params": params, "batch_stats": stats}
         return module.apply(variables, x, train=False)
 
-    with _naming(f"module {name_of(module)!r}"):
+    with naming(f"module {module.name!r}"):
         begun, variables = _trace(init, key, one)
         params = variables.get("params", {})
         stats = variables.get("batch_stats", {})
@@ -246,22 +143,13 @@ def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
         # With its gradient, so that custom gradient rules have been applied.
         gradient = jax.value_and_grad(loss, has_aux=True)
         trained, _ = _trace(gradient, params, stats, rate, key, two)
-    own = module.module
     flat = traverse_util.flatten_dict(dict(params), sep="/")
     return OwnModule(
-        name=name_of(own),
-        attributes={k: _short(_text(v)) for k, v in _attributes(own).items()},
+        name=module.name,
+        attributes={k: _short(_text(v)) for k, v in module.attributes.items()},
         parameters={k: list(v.shape) for k, v in flat.items()},
         code=_digest([begun, predicted, trained]),
     )
-
-
-def _attributes(module: nn.Module) -> dict[str, Any]:
-    return {
-        field.name: getattr(module, field.name)
-        for field in dataclasses.fields(module)
-        if field.init and field.name not in ("parent", "name")
-    }
 
 
 def _short(text: str) -> str:
@@ -273,7 +161,7 @@ def _short(text: str) -> str:
 def _text(value: Any) -> str:
     """Writes a value in a form that is the same in every process."""
     if isinstance(value, nn.Module):
-        some = (f"{k}={_text(v)}" for k, v in _attributes(value).items())
+        some = (f"{k}={_text(v)}" for k, v in attributes_of(value).items())
         return f"{type(value).__name__}({', '.join(some)})"
     if isinstance(value, jax.Array) and jnp.issubdtype(
         value.dtype, jax.dtypes.prng_key

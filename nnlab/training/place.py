@@ -38,13 +38,14 @@ class Order:
         places: int = 0,
         vary: Collection[str] = OWNED,
         rows: np.ndarray | None = None,
+        full: bool = False,
     ) -> None:
         """Loads no epoch yet. `places` is the least S of what `take` returns.
 
         `vary` is that of the study; `rows`, int32 (seeds, train_size), are the training
-        examples of each seed, if they have their own.
+        examples of each seed, if they have their own. `full` puts all into each batch.
         """
-        self._root_seed, self._rows = root_seed, rows
+        self._root_seed, self._rows, self._full = root_seed, rows, full
         self._seeds = seeds if "order" in vary else [0] * len(seeds)
         self.places = max(len(seeds), places)
         self._train_size = train_size
@@ -54,7 +55,15 @@ class Order:
         self._current = np.empty((0, 0, 0), np.int32)
 
     def take(self, start: int, stop: int, room: int) -> np.ndarray:
-        """Returns the examples of steps start..stop-1, int32 (S, room, B), 0-padded."""
+        """Returns the examples of steps start..stop-1, int32 (S, room, B), 0-padded.
+
+        Those of full batches are the same in every step: (S, 1, B), and B is 0 where
+        seeds have no examples of their own.
+        """
+        if self._full:
+            rows = self._rows
+            rows = np.zeros((len(self._seeds), 0), np.int32) if rows is None else rows
+            return np.pad(rows, ((0, self.places - len(rows)), (0, 0)))[:, None]
         taken = np.zeros((self.places, room, self._batch), np.int32)
         step = start
         while step < stop:
@@ -173,7 +182,7 @@ def place(
         batches = {}
     if drawing or not batches:  # other seeds have other examples
         batches = population.put(batches_of(program, splits, population))
-    longest = int(np.diff(program.boundaries).max())
+    longest = int(np.diff(program.cuts).max())
     fields = {
         f.name: getattr(program, f.name) for f in dataclasses.fields(NetworkProgram)
     }
@@ -186,10 +195,11 @@ def place(
             study.root_seed,
             members.seeds,
             len(program.fed.train.labels),
-            program.hyperparameters.batch_size,
+            program.batch_size,
             lanes.room[1],
             study.vary,
             drawing.stacked("train", members.seeds) if drawing else None,
+            full=program.recipe.full_batch,
         ),
         room=min(STEPS_PER_CALL, longest),
     )

@@ -24,7 +24,7 @@ from nnlab.data import Split
 from nnlab.machine import processes
 from nnlab.study import OWNED
 from nnlab.study.members import Members
-from nnlab.training import member, metrics
+from nnlab.training import disturbances, member, metrics, probes
 from nnlab.training.lanes import Lanes, Picks, Placement, flattened
 from nnlab.training.member import Recipe, Traced, TrainState
 
@@ -86,6 +86,10 @@ class Population:
         self._score = jit(_score_lanes, 2, 1, donate=False)
         self._predict = jit(_predict_lanes, 1, 1, donate=False)
         self._predict_picked = jit(_predict_picked_lanes, 2, 2, donate=False)
+        self._probes = {
+            name: jit(functools.partial(_probe_lanes, name), 6, 3, donate=False)
+            for name in recipe.probes
+        }
         self._compiled: dict[Any, Any] = {}
 
     def of_others(self, lanes: Lanes, members: Members) -> "Population":
@@ -208,7 +212,7 @@ class Population:
         num_steps: int,
         first_lanes: int | None = None,
     ) -> TrainState:
-        """Trains members along `order`, int32 (S, steps, B); donates `state`.
+        """Trains members along `order`, see `Order.take`; donates `state`.
 
         For timing, `first_lanes` trains only that many lanes of each device.
         """
@@ -270,10 +274,14 @@ class Population:
     def _every(self) -> Any:
         return self._to_lanes(np.ones(self.lanes.count, bool))
 
-    def _scored(self, busy: jax.Array, batches: dict[str, Any]) -> tuple[Any, ...]:
-        """Returns which lanes are scored, with their seeds where these matter."""
-        picked = any(isinstance(some, Picks) for some in batches.values())
-        return (busy, self._seeds) if picked else (busy,)
+    def _scored(self, busy: jax.Array, batches: dict[str, Any]) -> dict[str, Any]:
+        """Returns which lanes are scored, with what else matters of them."""
+        lanes = {"busy": busy}
+        if any(isinstance(some, Picks) for some in batches.values()):
+            lanes["seeds"] = self._seeds
+        if "label_noise" in self._traced:
+            lanes |= {"keys": self._keys, "share": self._traced["label_noise"]}
+        return lanes
 
     def predict(self, state: TrainState, inputs: np.ndarray) -> jax.Array:
         """Returns class probabilities of stored inputs, float32 (N, G, W, B, C)."""
@@ -283,6 +291,23 @@ class Population:
         """Returns the same of rows of the pool, int32 (S, B), for each seed its own."""
         picked = self._data[0], self.put(rows)
         return self._call(self._predict_picked, state, self._seeds, *picked)
+
+    def probe(
+        self,
+        name: str,
+        state: TrainState,
+        rows: np.ndarray,
+        start: TrainState | None,
+    ) -> dict[str, Any]:
+        """Returns the columns of a probe, ``{column: (N, G, W)}``; see `probes`.
+
+        It sees the rows of the pool, int32 (S, n), for each seed its own. `start` are
+        the members before the first update, if the probe needs them.
+        """
+        begun = None if start is None else start.params
+        lanes = self._traced, self._keys, self._seeds, self._busy, begun
+        shared = self.put(rows), *self._data
+        return self._call(self._probes[name], state, *lanes, *shared)
 
     def gather(self, tree: Any) -> Any:
         """Copies a tree of lane results to the host, leaves (T, S, ...)."""
@@ -384,9 +409,16 @@ def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
             of_trials = _map(one, (0, 0, None, None, None))
             return of_trials(state, traced, step_key, x, y)
 
-        examples = order[seeds, i]
-        of_seeds = _map(of_seed, (0, 0, 0, 0, 0))
-        return of_seeds(state, traced, keys, inputs[examples], labels[examples])
+        examples = order[seeds, 0 if recipe.full_batch else i]
+        of_x = of_y = 0 if order.shape[-1] else None
+        if order.shape[-1]:
+            x, y = inputs[examples], labels[examples]
+        else:  # all, of every seed
+            x, y, examples = inputs, labels, jnp.arange(len(labels))
+        if recipe.relabels:
+            y, of_y = _drawn(recipe, (0, of_y, of_y))(keys, y, examples), 0
+        of_seeds = _map(of_seed, (0, 0, 0, of_x, of_y))
+        return of_seeds(state, traced, keys, x, y)
 
     def stretch(carry: Any) -> Any:
         start, check, before = carry
@@ -408,33 +440,49 @@ def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
 def _score_lanes(
     recipe: Recipe,
     states: TrainState,
-    lanes: tuple[jax.Array, ...],
+    lanes: Mapping[str, jax.Array],
     batches: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Sums the metrics of each split, and keeps some of each example but "train".
 
-    `lanes` says which are busy, bool (N,), and, for `Picks`, the seeds of their rows.
-    Lanes that are not busy have zeros; see `Population.score`.
+    `lanes` says which are "busy", bool (N,); for `Picks`, the "seeds" of their rows;
+    and, with label noise, the "keys" of these and the members' "share". Training is
+    then judged by the labels as trained, and beside them by the clean ones. Lanes that
+    are not busy have zeros; see `Population.score`.
     """
     kept = ("accuracy", "loss") if recipe.example_losses else ("accuracy",)
 
-    def one(state: TrainState, inputs: Any, labels: Any, mask: Any) -> Any:
-        judged = member.judge(recipe, state, inputs, labels)
+    def one(state: Any, share: Any, inputs: Any, labels: Any, mask: Any) -> Any:
+        as_trained = disturbances.as_trained(labels, share)
+        judged = member.judge(recipe, state, inputs, as_trained)
+        if as_trained is not labels:
+            clean = member.judge(recipe, state, inputs, labels.clean)
+            judged |= {f"clean_{name}": each for name, each in clean.items()}
         return metrics.sums(judged, mask), {name: judged[name] for name in kept}
 
-    def of_split(state: TrainState, batches: Any, seeds: Any) -> Any:
+    def of_split(state: TrainState, batches: Any, lane: Any, relabels: bool) -> Any:
         pool: list[jax.Array] = []
         if isinstance(batches, Picks):
             *pool, rows, mask = batches
-            batches = jnp.moveaxis(rows[seeds[0]], 0, 1), mask
+            batches = mask, jnp.moveaxis(rows[lane["seeds"]], 0, 1)
+        elif relabels:
+            mask = batches.mask
+            batches = *batches, jnp.arange(mask.size).reshape(mask.shape)
 
         def of_batch(state: TrainState, batch: Any) -> Any:
-            of_trials = _map(one, (0, None, None, None))
-            own = 0 if pool else None
+            of_inputs = of_labels = 0 if pool else None
             if pool:
-                rows, mask = batch
-                batch = *(values[rows] for values in pool), mask
-            return _map(of_trials, (0, own, own, None))(state, *batch)
+                mask, examples = batch
+                inputs, labels = (values[examples] for values in pool)
+            else:
+                inputs, labels, mask, *numbers = batch
+                examples = numbers[0] if numbers else None
+            if relabels:
+                axes, of_labels = (0, of_inputs, of_inputs), 0
+                labels = _drawn(recipe, axes)(lane["keys"], labels, examples)
+            of_trials = _map(one, (0, 0, None, None, None))
+            of_seeds = _map(of_trials, (0, 0, of_inputs, of_labels, None))
+            return of_seeds(state, lane.get("share"), inputs, labels, mask)
 
         def add(sums: Any, batch: Any) -> Any:
             more, each = of_batch(state, batch)
@@ -448,20 +496,27 @@ def _score_lanes(
         sums, each = jax.lax.scan(add, zeros, batches)
         return sums, jax.tree.map(in_a_row, each)
 
-    def of_lane(
-        state: TrainState, *seeds: jax.Array
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        scored = {n: of_split(state, some, seeds) for n, some in batches.items()}
+    def of_lane(state: TrainState, lane: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        scored = {
+            name: of_split(state, some, lane, bool(recipe.relabels) and name == "train")
+            for name, some in batches.items()
+        }
         sums = {split: sums for split, (sums, _) in scored.items()}
         each = {n: each for n, (_, each) in scored.items() if n != "train"}
         return sums, each
 
-    def of_busy_lane(lane: tuple[Any, ...]) -> dict[str, Any]:
-        state, busy, *seeds = lane
-        zeros = _zeros(of_lane, state, *seeds)
-        return jax.lax.cond(busy, of_lane, lambda *_: zeros, state, *seeds)
+    def of_busy_lane(both: tuple[TrainState, Any]) -> dict[str, Any]:
+        state, lane = both
+        zeros = _zeros(of_lane, state, lane)
+        return jax.lax.cond(lane["busy"], of_lane, lambda *_: zeros, state, lane)
 
-    return jax.lax.map(of_busy_lane, (states, *lanes))
+    return jax.lax.map(of_busy_lane, (states, lanes))
+
+
+def _drawn(recipe: Recipe, axes: Sequence[int | None] = (0, 0, 0)) -> Any:
+    """Returns `disturbances.drawn` of keys (G,), labels and examples (G, B)."""
+    draw = functools.partial(disturbances.drawn, num_classes=recipe.relabels)
+    return jax.vmap(draw, tuple(axes))
 
 
 def _zeros(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -490,10 +545,49 @@ def _predict_picked_lanes(
     )
 
 
+def _probe_lanes(
+    name: str,
+    recipe: Recipe,
+    states: TrainState,
+    traced: Traced,
+    keys: jax.Array,
+    seeds: jax.Array,
+    busy: jax.Array,
+    starts: Any,
+    rows: jax.Array,
+    inputs: jax.Array,
+    labels: jax.Array,
+) -> dict[str, jax.Array]:
+    """Measures the members of all busy lanes; the others have zeros."""
+
+    def one(state: Any, traced: Any, start: Any, key: Any, x: Any, y: Any) -> Any:
+        y = disturbances.as_trained(y, traced.get("label_noise"))
+        of = recipe, state, traced, key, probes.Batch(x, y)
+        return probes.measure(name, *of, lambda: start)
+
+    def of_lane(lane: Any) -> dict[str, jax.Array]:
+        state, traced, start, key, seeds = lane
+        picked = rows[seeds]
+        x, y = inputs[picked], labels[picked]
+        if recipe.relabels:
+            y = _drawn(recipe)(key, y, picked)
+        of_trials = _map(one, (0, 0, 0, None, None, None))
+        of_seeds = _map(of_trials, (0, 0, 0, 0, 0, 0))
+        return of_seeds(state, traced, start, key, x, y)
+
+    def of_busy_lane(lane: Any) -> dict[str, jax.Array]:
+        lane, busy = lane
+        zeros = _zeros(of_lane, lane)
+        return jax.lax.cond(busy, of_lane, lambda _: zeros, lane)
+
+    lanes = (states, traced, starts, keys, seeds)
+    return jax.lax.map(of_busy_lane, (lanes, busy))
+
+
 def _evaluate_lanes(
     recipe: Recipe,
     states: TrainState,
-    lanes: tuple[jax.Array, ...],
+    lanes: Mapping[str, jax.Array],
     batches: Mapping[str, Any],
 ) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
     sums, each = _score_lanes(recipe, states, lanes, batches)

@@ -19,9 +19,29 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
-from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Study
+from nnlab.study import (
+    OWN_PROBE,
+    WEIGHTS,
+    Hyperparameters,
+    Optimizer,
+    Own,
+    Schedule,
+    Study,
+)
+from nnlab.study.fields import FieldError
+from nnlab.study.hyperparameters import AUTO, OfLayers
 from nnlab.study.members import Members, alike, by_program
-from nnlab.training import member, optimizers, own, schedules
+from nnlab.study.probes import name_of, parse
+from nnlab.training import (
+    groups,
+    losses,
+    member,
+    modules,
+    optimizers,
+    own,
+    probes,
+    schedules,
+)
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -34,6 +54,7 @@ from nnlab.training.plan import Demand
 from nnlab.training.program import (
     SPLITS,
     NetworkProgram,
+    Probed,
     Program,
     Source,
     TreeProgram,
@@ -93,6 +114,21 @@ def prepare(
     return found
 
 
+def own_of(study: Study, handed: Handed) -> Own:
+    """Returns the record of all that is the user's own.
+
+    Probes are traced on the first network.
+    """
+    found = handed.own(study)
+    if not handed.probes:
+        return found
+    groups = by_program(study.trials(), study.num_seeds)
+    grown = (g for g in groups if g.trials[0].hyperparameters.model.is_network)
+    (first,) = networks(study, members=[next(grown)], **vars(handed))
+    codes = {f"{OWN_PROBE}{t}": first.probed[name_of(t)].code for t in handed.probes}
+    return dataclasses.replace(found, functions={**found.functions, **codes})
+
+
 def networks(study: Study, **options: Any) -> list[NetworkProgram]:
     """Returns the programs of networks among those of `prepare`; same arguments."""
     return networks_of(prepare(study, **options))
@@ -119,7 +155,7 @@ def _networks(
         rows=rows,
         parameters=_size(shapes.params),
         state_bytes=4 * _size(shapes),
-        batch_size=h.batch_size,
+        batch_size=h.batch_of(dataset.train.size),
         data_bytes=sum(
             array.nbytes
             for split in (pool, *(getattr(fed, name) for name in shared))
@@ -135,6 +171,7 @@ def _networks(
     )
     if members.first_seed:  # added seeds may be fewer members than a lane is wide
         lane_width = min(lane_width, demand.most)
+    probe_size = min(study.probe_size or fed.train.size, fed.train.size)
     return NetworkProgram(
         **{**vars(program), "source": source},
         fed=fed,
@@ -145,7 +182,42 @@ def _networks(
         plans=tuple(demand.plans(jax.devices(), lane_width)),
         steps_per_epoch=steps_per_epoch,
         boundaries=boundaries,
+        probed=_probed(recipe, members, study, handed, boundaries, fed, probe_size),
+        probe_size=probe_size,
     )
+
+
+def _probed(
+    recipe: member.Recipe,
+    members: Members,
+    study: Study,
+    handed: Handed,
+    boundaries: Sequence[int],
+    fed: Dataset,
+    size: int,
+) -> dict[str, Probed]:
+    """Returns the probes of a program; refuses one that cannot measure."""
+    asked = [parse(text) for text in (*study.probes, *handed.probes)]
+    if not asked:
+        return {}
+    state, traced, key = member.shapes(recipe, members.traced())
+    inputs = jax.ShapeDtypeStruct(
+        (size, math.prod(recipe.input_shape)), fed.train.inputs.dtype
+    )
+    labels = fed.train.labels
+    shape = size, *labels.shape[1:]
+    batch = probes.Batch(inputs, jax.ShapeDtypeStruct(shape, labels.dtype))
+    found: dict[str, Probed] = {}
+    taken: dict[str, str] = {}
+    for probe in asked:
+        known = probes.shapes(probe.name, recipe, state, traced, key, batch)
+        for column in known[0]:
+            if (other := taken.setdefault(column, probe.name)) != probe.name:
+                raise ValueError(
+                    f"probes {other!r} and {probe.name!r} both have a column {column!r}"
+                )
+        found[probe.name] = Probed(probe.steps(boundaries), *known)
+    return found
 
 
 def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], int]:
@@ -154,7 +226,7 @@ def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], 
     The first evaluation is at 0, the last at the end of training.
     """
     size = len(dataset.train.labels)
-    steps_per_epoch = size // h.batch_size
+    steps_per_epoch = size // h.batch_of(size)
     if not steps_per_epoch:
         raise ValueError(
             f"batch_size={h.batch_size} is larger than the {size} training examples"
@@ -183,12 +255,9 @@ def _recipe(
     """Returns the static part of a program's members, and the layer table."""
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
-    if h.augment_pixels and len(dataset.input_shape) != 3:
-        raise ValueError(
-            f"augment_pixels={h.augment_pixels} needs images (height, width, "
-            f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
-        )
-    module: nn.Module | own.Called | None = own.called(handed.module)
+    _check_disturbances(h, dataset)
+    named = modules.by_name(handed.module)
+    module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
     if module is None:
@@ -198,6 +267,15 @@ def _recipe(
             dataset.num_classes,
             dropout=bool(traced["dropout_rate"].any()),
         )
+    else:
+        modules.check_kept(module, dataset.input_shape)
+        if (traced["init_scale"] != 1).any():
+            modules.check_kernels(module, dataset.input_shape)
+    own_rule = handed.functions.get("optimizer")
+    if isinstance(module, Stack) and (
+        own_rule or h.optimizer.name in optimizers.BY_LAYER
+    ):
+        module = module.clone(rolled=False)
     scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
@@ -205,16 +283,17 @@ def _recipe(
         runs=module.runs if isinstance(module, Stack) else {},
         optimizer=functools.partial(
             optimizers.optimizer,
-            h.optimizer,
+            optimizers.joined(t.hyperparameters.optimizer for t in program.trials),
+            own=own_rule,
             zeros=[name for name, of in traced.items() if not of.any()],
         ),
-        schedule=functools.partial(
-            schedules.factor, h.schedule.name, total_steps=num_steps
-        ),
+        schedule=_schedule(h, handed, num_steps),
         input_shape=dataset.input_shape,
         input_scale=scale,
         input_shift=shift,
         augment_pixels=h.augment_pixels,
+        full_batch=h.full_batch,
+        relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
         example_losses=study.example_losses,
         own_metrics=dict(handed.own_metrics),
@@ -222,9 +301,88 @@ def _recipe(
         patience=h.early_stopping.patience,
         watched=h.early_stopping.metric.removeprefix("validation_"),
         averages="average_decay" in traced,
+        loss=_loss(h, handed),
+        probes={
+            **{name: getattr(probes, name) for name in map(name_of, study.probes)},
+            **{name_of(text): probe for text, probe in handed.probes.items()},
+        },
+        probe_batch=h.batch_of(dataset.train.size),
     )
     schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
+    for path, given in (
+        ("optimizer.rate_of", h.optimizer.rate_of),
+        ("model.scale_of", h.model.scale_of),
+    ):
+        groups.check(path, dict(given.factors), recipe.layers)
+    if h.model.parametrization == "mup":
+        recipe = _mup(h, recipe, own_rule)
     return recipe, rows
+
+
+def _mup(h: Hyperparameters, recipe: member.Recipe, own_rule: Any) -> member.Recipe:
+    """Returns a recipe with the factors of the maximal update parametrization."""
+    if not h.model.init.startswith(groups.FAN_IN):
+        raise FieldError(
+            "model.parametrization",
+            f"='mup' needs a model.init that begins with {' or '.join(groups.FAN_IN)}, "
+            f"not {h.model.init!r}",
+        )
+    shapes = member.shapes_of_variables(recipe.module, recipe.input_shape)["params"]
+    rates, scales = groups.mup(
+        shapes,
+        recipe.layers,
+        recipe.runs,
+        base_width=h.model.base_width,
+        optimizer="one of your own" if own_rule else h.optimizer.name,
+    )
+    return dataclasses.replace(recipe, rates=rates, scales=scales)
+
+
+def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Schedule:
+    """Returns a trial's schedule, or the one that is handed in."""
+    mine = handed.functions.get("schedule")
+    if mine is None:
+        name = h.schedule.name
+        return functools.partial(schedules.factor, name, total_steps=num_steps)
+    if h.schedule != Schedule():
+        raise ValueError(
+            f"schedule.name={h.schedule.name!r} does not go with a schedule of your "
+            "own: leave out one of them"
+        )
+    return lambda step, _: mine(jnp.asarray(step, jnp.float32) / num_steps)
+
+
+def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
+    """Returns a trial's loss, or the one that is handed in."""
+    mine = handed.functions.get("loss")
+    asked = {"name": AUTO, "label_smoothing": 0.0}
+    for name, default in asked.items():
+        if mine and (value := getattr(h.loss, name)) != default:
+            raise ValueError(
+                f"loss.{name}={value!r} does not go with a loss of your own: leave "
+                "out one of them"
+            )
+    return mine or losses.find(h.loss.name)
+
+
+def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
+    """Refuses shifts, blur and noise that do not go with the data."""
+    for name in ("augment_pixels", "blur"):
+        if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
+            raise ValueError(
+                f"{name}={amount:g} needs images (height, width, channels); examples "
+                f"of {dataset.name} have shape {dataset.input_shape}"
+            )
+    if h.input_noise and dataset.vocabulary:
+        raise ValueError(
+            f"input_noise={h.input_noise:g} needs inputs that are numbers; those of "
+            f"{dataset.name} are tokens"
+        )
+    if h.label_noise and dataset.train.labels.dtype.kind == "f":
+        raise ValueError(
+            f"label_noise={h.label_noise:g} draws random classes; the targets of "
+            f"{dataset.name} are numbers"
+        )
 
 
 def _room(members: Members, study: Study) -> tuple[int, int]:
@@ -260,7 +418,13 @@ def _source_training(
         csv=h.csv,
         train_size=asked.train_size,
         standardize=h.standardize,
-        model=dataclasses.replace(h.model, dropout_rate=0.0, init_scale=1.0),
+        model=dataclasses.replace(
+            h.model,
+            dropout_rate=0.0,
+            init_scale=1.0,
+            scale_of=OfLayers(),
+            parametrization="standard",
+        ),
         optimizer=Optimizer(name="adam", learning_rate=asked.learning_rate),
         batch_size=asked.batch_size,
         num_epochs=asked.num_epochs,
@@ -376,6 +540,8 @@ def _probe(
         module=module,
         layers=("head",),
         runs={},
+        rates={},
+        scales={},
         input_shape=shape,
         input_scale=1.0,
         input_shift=0.0,
@@ -405,9 +571,12 @@ def _scaling(program: Program) -> tuple[Any, Any]:
     h, dataset = program.hyperparameters, program.dataset
     if h.transfer.mode != "scratch" and h.transfer.source.endswith(WEIGHTS):
         return _imagenet_scaling(dataset)
-    if not (h.standardize or dataset.is_table):
+    if not (h.standardize or h.center or dataset.is_table):
         return dataset.scale, 0.0
     inputs = (program.drawing.pool if program.drawing else dataset.train).inputs
+    if not (h.standardize or dataset.is_table):
+        mean = inputs.mean(axis=0, dtype=np.float64).reshape(1, -1) * dataset.scale
+        return dataset.scale, mean.astype(np.float32)
     if len(dataset.input_shape) == 1:
         mean = inputs.mean(axis=0, dtype=np.float64, keepdims=True)
         deviation = inputs.std(axis=0, dtype=np.float64, keepdims=True)
@@ -451,7 +620,7 @@ def _moments(inputs: np.ndarray) -> tuple[float, float]:
 
 
 def _layer_names(
-    module: nn.Module | own.Called,
+    module: nn.Module | modules.Called,
     input_shape: Sequence[int],
     rows: Sequence[layers.LayerRow],
 ) -> tuple[str, ...]:

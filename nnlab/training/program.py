@@ -51,6 +51,23 @@ class Picked:
 
 
 @dataclasses.dataclass(frozen=True)
+class Probed:
+    """A probe of a program.
+
+    Attributes:
+      steps: after which it measures, ascending.
+      columns: the names of what it measures.
+      asks_start: whether it reads the parameters before the first update.
+      code: digest of what it computes, as of a module of one's own.
+    """
+
+    steps: tuple[int, ...]
+    columns: tuple[str, ...]
+    asks_start: bool
+    code: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
     """Where the backbone of a program comes from.
 
@@ -207,6 +224,8 @@ class NetworkProgram(Program):
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
       features: maps stored inputs to the members' inputs; None if they are the same.
+      probed: the probes by name.
+      probe_size: training examples that they see.
     """
 
     fed: Dataset
@@ -218,6 +237,13 @@ class NetworkProgram(Program):
     boundaries: tuple[int, ...]
     features: Callable[[np.ndarray], np.ndarray] | None = None
     pool: Split | None = None
+    probed: Mapping[str, Probed] = dataclasses.field(default_factory=dict)
+    probe_size: int = 0
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in an update."""
+        return self.hyperparameters.batch_of(self.dataset.train.size)
 
     @property
     def whole(self) -> train.Recipe:
@@ -283,7 +309,7 @@ class NetworkProgram(Program):
     @functools.cached_property
     def jaxpr(self) -> str:
         """Returns the jaxprs of a member's step and evaluation, without numbers."""
-        recipe, size = self.recipe, self.hyperparameters.batch_size
+        recipe, size = self.recipe, self.batch_size
         state, traced, key = train.shapes(recipe, self.members.traced())
         of = jax.ShapeDtypeStruct
         inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
@@ -310,18 +336,35 @@ class NetworkProgram(Program):
         """Passes over the training examples; `max_steps` may end them early."""
         return self.num_steps / self.steps_per_epoch
 
+    @functools.cached_property
+    def cuts(self) -> tuple[int, ...]:
+        """Steps at which training halts: for evaluations, and for probes."""
+        probed = {step for one in self.probed.values() for step in one.steps}
+        inside = {step for step in probed if step <= self.num_steps}
+        return tuple(sorted(inside.union(self.boundaries)))
+
+    def probe_rows(self) -> np.ndarray:
+        """Returns the examples of the pool that probes see, int32 (S, n), by seed."""
+        members, size = self.members, self.probe_size
+        places = max(members.num_seeds, self.plan.lanes.room[1])
+        found = np.tile(np.arange(size, dtype=np.int32), (places, 1))
+        if self.drawing:
+            rows = self.drawing.stacked("train", members.seeds)
+            found[: members.num_seeds] = rows[:, :size]
+        return found
+
     @property
     def work(self) -> float:
         """Estimated floating-point operations of training, with steps' overhead."""
         forward = sum(row.flops for row in self.rows)
-        step = 3 * forward * self.hyperparameters.batch_size + WORK_OF_A_STEP
+        step = 3 * forward * self.batch_size + WORK_OF_A_STEP
         return float(self.num_steps * self.plan.lanes.members * step)
 
     @property
     def num_examples(self) -> int:
         """Training examples of all members in all epochs."""
         members = self.plan.lanes.members
-        return self.num_steps * self.hyperparameters.batch_size * members
+        return self.num_steps * self.batch_size * members
 
     @property
     def num_evaluated(self) -> int:

@@ -196,8 +196,9 @@ def news(progress: "Progress") -> str:
         "diverged": progress.diverged,
     }
     parts += [f"{count} {how}" for how, count in ended.items() if count]
-    if not math.isnan(progress.best_accuracy):
-        parts.append(f"best {progress.best_accuracy:.1%} ({progress.best_label})")
+    if not math.isnan(progress.best_score):
+        best = _score_text(progress, progress.best_score, 1)
+        parts.append(f"best {best} ({progress.best_label})")
     return " | ".join(parts)
 
 
@@ -209,10 +210,16 @@ def curve(progress: "Progress") -> str:
     values = _finite(progress.best_curve)
     if len(values) < 2:
         return ""
-    first, last = (f"{values[i]:.0%}" for i in (0, -1))
+    first, last = (_score_text(progress, values[i], 0) for i in (0, -1))
     if first == last:
-        first, last = (f"{values[i]:.1%}" for i in (0, -1))
-    return f"validation accuracy of the best: {first} {sparkline(values)} {last}"
+        first, last = (_score_text(progress, values[i], 1) for i in (0, -1))
+    shown = f"{first} {sparkline(values)} {last}"
+    return f"validation {progress.score} of the best: {shown}"
+
+
+def _score_text(progress: "Progress", value: float, decimals: int) -> str:
+    is_share = progress.score == "accuracy"
+    return f"{value:.{decimals}%}" if is_share else f"{value:.{decimals + 2}f}"
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -21,6 +21,8 @@ _VAGUE = ("all", "auto", "none")
 def words(name: str) -> str:
     """Returns a column's name or a hyperparameter's path in words: "learning rate"."""
     parent, _, leaf = name.rpartition(".")
+    if leaf == "r2" or leaf.endswith("_r2"):
+        return f"{leaf.removesuffix('r2').replace('_', ' ')}R²"
     if name == "batch_loss_std":
         return "spread of batch losses"
     if share := re.fullmatch(r"(\w+)_active_share", name):
@@ -31,6 +33,8 @@ def words(name: str) -> str:
         leaf = f"number of {count[1]}"
     if averaged := re.fullmatch(r"(\w+)_averaged_(loss|accuracy)", name):
         return f"{words(f'{averaged[1]}_{averaged[2]}')} of averaged weights"
+    if of_train := re.fullmatch(r"train_clean_(\w+)", name):
+        return f"train {words(of_train[1])} by true labels"
     if further := re.fullmatch(r"test_(\w+)_(loss|accuracy)", name):
         return f"{further[1]} test {further[2]}".replace("_", " ")
     if parent in _GROUPS:

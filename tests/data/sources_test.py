@@ -35,7 +35,7 @@ def test_real_data(name):
 
 NAMES = (
     "digits, mnist, fashion_mnist, cifar10, map, csv:PATH, parquet:PATH, hf:NAME, "
-    "folder:PATH, real_or_generated:NAME"
+    "folder:PATH, real_or_generated:NAME, "
 )
 
 

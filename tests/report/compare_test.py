@@ -122,7 +122,7 @@ def test_the_best_by_validation_may_be_below_on_the_test_set(made, tmp_path):
 def test_different_test_data_are_not_compared(made, tmp_path):
     a, b, c = made("a", "b", "c")
     text = said(a, b, c)
-    assert "Accuracies on different test data are not compared." in text
+    assert "Results on different test data are not compared." in text
     assert "digest 000000), best by validation accuracy is b" in text
     assert "digest 111111), c (learning rate 0.3) has a test accuracy of 99." in text
     assert text.count("That is") == 1

@@ -65,7 +65,7 @@ def test_tables_are_those_of_rows_of_dicts(parts, count):
 def test_rows_come_back_from_their_arrays(part):
     of, made, _ = part
     made.status[0, 0], made.steps[0, 0], made.at_chance[0, 0] = rows.DIVERGED, 7, True
-    made.best_accuracy[-1, -1] = 0.25
+    made.best_score[-1, -1] = 0.25
     here = np.zeros(made.status.shape, bool)
     here[0, 0] = True
     made.more.put("diverged_step", 7, here)
@@ -75,7 +75,7 @@ def test_rows_come_back_from_their_arrays(part):
     again = rows.Rows.from_arrays(of, arrays)
     assert equal(rows.curves_table([again]), rows.curves_table([made]))
     assert equal(rows.members_table([again]), rows.members_table([made]))
-    assert np.array_equal(again.best_accuracy, made.best_accuracy)
+    assert np.array_equal(again.best_score, made.best_score)
     again.more.put("diverged_layer", "a_layer_of_a_longer_name", ~here)
     found = rows.members_table([again])["diverged_layer"].to_pylist()
     assert found[0] == "output"

@@ -287,7 +287,7 @@ def found():
 
 def test_a_dropped_trial_has_no_final_value_not_even_of_a_seed_that_stopped(found):
     assert (ranking.best_trial(found), ranking.worst_trial(found)) == (0, 1)
-    assert ranking.expected_accuracy(found, 2) is None
+    assert ranking.expected_score(found, 2) is None
     assert [members.dropped_after(found, t) for t in (2, 0)] == [3, None]
     final = Quantity(metric="test_accuracy", reduction="final")
     assert np.isnan(members.reduce_members(found, final, 2)).all()
@@ -371,7 +371,7 @@ def test_on_a_grid_of_64_it_keeps_a_winner_at_a_third_of_the_work(tmp_path):
         steps = [sum(found.members["steps"].to_pylist()) for found in (race, whole)]
         assert 3 * steps[0] <= steps[1]
         kept, best = (
-            ranking.expected_accuracy(whole, ranking.best_trial(found))
+            ranking.expected_score(whole, ranking.best_trial(found))
             for found in (race, whole)
         )
         gaps.append(best - kept)

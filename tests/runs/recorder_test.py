@@ -131,12 +131,12 @@ def test_a_network_ends_at_chance_up_to_the_bound(recorder, record, tmp_path):
 
 def test_the_best_trial_is_the_best_mean_by_now(recorder, record, told):
     add(recorder, record, 0, measured(np.array([[0.5, 0.5], [0.2, 0.7]])), 0, 0)
-    assert (told[-1].best_accuracy, told[-1].best_label) == (0.5, "learning_rate=0.1")
+    assert (told[-1].best_score, told[-1].best_label) == (0.5, "learning_rate=0.1")
     chance = chance_of(tiny.dataset())
     accuracy = np.array([[0.4, 0.4], [chance, 0.9]])
     gone = measured(accuracy, alive=((True, True), (False, True)))
     add(recorder, record, 1, gone, 8, 1)
-    assert told[-1].best_accuracy == pytest.approx((chance + 0.9) / 2)  # as in a report
+    assert told[-1].best_score == pytest.approx((chance + 0.9) / 2)  # as in a report
     assert (told[-1].best_label, told[-1].diverged) == ("learning_rate=0.3", 1)
     assert ranking.best_trial(recorder.results("interrupted"), so_far=True) == 1
 

@@ -172,7 +172,7 @@ def test_the_best_is_one_of_those_with_the_most_seeds():
     some = planned.restricted(whole, [16, 8, 4])
     assert ranking.best_trial(some, [1, 2]) == 1
     assert ranking.worst_trial(some) == 2
-    assert ranking.expected_accuracy(some, 1) == pytest.approx(0.95, abs=0.02)
+    assert ranking.expected_score(some, 1) == pytest.approx(0.95, abs=0.02)
 
 
 def test_p_values_are_multiplied_by_the_number_of_looks():

@@ -199,27 +199,6 @@ def test_orders_differ_by_root_seed_seed_and_epoch():
     assert len(orders) == 8
 
 
-def test_shifted_images_are_cut_from_their_padded_selves():
-    pixels = 2
-    rng = np.random.default_rng(0)
-    images = rng.integers(1, 255, (64, 5, 4, 2)).astype(np.uint8)
-    key = jax.random.key(pixels)
-    moved = np.asarray(train.shifted(key, jnp.asarray(images), pixels))
-    assert moved.dtype == np.uint8
-    found = set()
-    for image, one in zip(images, moved, strict=True):
-        room = np.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)))
-        places = [
-            (i, j)
-            for i in range(2 * pixels + 1)
-            for j in range(2 * pixels + 1)
-            if np.array_equal(room[i : i + 5, j : j + 4], one)
-        ]
-        assert len(places) == 1
-        found |= set(places)
-    assert len(found) > 0.8 * (2 * pixels + 1) ** 2
-
-
 def test_augmentation_moves_what_is_trained_on_and_not_what_is_evaluated():
     recipe = dataclasses.replace(RECIPE, input_shape=(2, 2, 1), augment_pixels=1)
     flags = {"sample": jnp.bool_(False), "check": jnp.bool_(True)}

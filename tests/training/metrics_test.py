@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses and metrics as sums over examples, and gradient norms by layer."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nnlab.training.metrics import cross_entropy, gradient_norms, judged, sums
+from nnlab.training.losses import softmax_cross_entropy
+from nnlab.training.metrics import gradient_norms, judged, sums
 
 RNG = np.random.default_rng(0)
 LOGITS = 3 * RNG.normal(size=(11, 4)).astype(np.float32)
 LABELS = np.argmax(LOGITS, axis=1).astype(np.int32)
 LABELS[::2] = 0
+
+judge = functools.partial(judged, softmax_cross_entropy)
 
 
 def losses_by_hand(logits, labels):
@@ -20,15 +25,9 @@ def losses_by_hand(logits, labels):
     return log_sums - shifted[np.arange(len(labels)), labels]
 
 
-def test_large_logits_do_not_overflow():
-    logits = np.array([[0.0, 1e4], [1e30, 0.0]], np.float32)
-    got = cross_entropy(jnp.asarray(logits), jnp.array([0, 0]))
-    np.testing.assert_allclose(got, [1e4, 0.0])
-
-
 def test_sums_are_those_of_the_examples_that_count():
     mask = np.arange(11) < 7
-    got = sums(judged(jnp.asarray(LOGITS), jnp.asarray(LABELS)), mask)
+    got = sums(judge(jnp.asarray(LOGITS), jnp.asarray(LABELS)), mask)
     right = np.argmax(LOGITS, axis=1) == LABELS
     losses = losses_by_hand(LOGITS, LABELS)
     np.testing.assert_allclose(got["loss"], losses[:7].sum(), rtol=1e-5)
@@ -39,13 +38,16 @@ def test_sums_are_those_of_the_examples_that_count():
 def test_padding_that_is_not_finite_does_not_count():
     logits = np.array([[1.0, 0.0], [np.nan, np.inf]], np.float32)
     mask = np.array([True, False])
-    got = sums(judged(jnp.asarray(logits), jnp.array([0, 0])), mask)
+    got = sums(judge(jnp.asarray(logits), jnp.array([0, 0])), mask)
     np.testing.assert_allclose(got["loss"], np.log1p(np.exp(-1.0)), rtol=1e-6)
     assert got["accuracy"] == 1
 
 
 def test_the_first_of_equal_logits_is_the_answer():
-    got = sums(judged(jnp.zeros((3, 2)), jnp.array([0, 1, 1])), jnp.ones(3, bool))
+    got = sums(
+        judge(jnp.zeros((3, 2)), jnp.array([0, 1, 1])),
+        jnp.ones(3, bool),
+    )
     assert got["accuracy"] == 1
 
 

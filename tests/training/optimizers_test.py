@@ -10,8 +10,8 @@ import optax
 import optax.contrib
 import pytest
 
-from nnlab.study import Hyperparameters, Optimizer, Study
-from nnlab.training import optimizers, prepare
+from nnlab.study import Hyperparameters, Optimizer
+from nnlab.training import optimizers
 from nnlab.training.optimizers import optimizer
 from nnlab.training.schedules import factor
 
@@ -217,6 +217,7 @@ def ours(name, values):
 
 def of_optax(name, rate, values):
     """Makes the rule with optax alone."""
+    values = dict(values)
     if name == "polyak_sgd":
         return optax.polyak_sgd(rate, **values)
     if name == "rmsprop":
@@ -260,7 +261,8 @@ def test_all_its_numbers_are_traced_and_the_steps_are_those_of_optax(name):
     for i, rate in enumerate((0.1, 0.02)):
         values = {k: jnp.float32(some[i]) for k, some in both.items()}
         with jax.disable_jit():
-            alone, _ = two_steps(lambda: of_optax(name, rate, dict(values)))
+            make = functools.partial(of_optax, name, rate, values)
+            alone, _ = two_steps(make)
         got = jax.tree.map(lambda leaf, i=i: leaf[i], together)
         for mine, its in zip(jax.tree.leaves(got), jax.tree.leaves(alone)):
             np.testing.assert_allclose(

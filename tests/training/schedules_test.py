@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny
 
 from nnlab.study import SCHEDULES, Schedule
-from nnlab.training import schedules
+from nnlab.training import own, schedules
+from nnlab.training.prepare import networks
 
 STEPS = np.arange(45)
 OTHERS = {"end": 0.05, "power": 2.0, "cycles": 2.0, "cooldown": 0.5, "start": 0.1}
@@ -105,21 +107,21 @@ def test_one_cycle_is_pytorchs():
 
 @pytest.mark.parametrize("name", SCHEDULES[:-1])
 def test_the_warm_up_climbs_to_the_peak_and_wastes_no_step(name):
-    got = factors(name, warmup=8, **{"end": 0.05} | own(name, "power"))
+    got = factors(name, warmup=8, **{"end": 0.05} | taken_of(name, "power"))
     np.testing.assert_allclose(got[:8], np.arange(1, 9) / 8, rtol=1e-6)
     assert got[8] == 1
     assert np.all(np.diff(got[8:]) <= 0)
     assert got.min() >= 0
 
 
-def own(name, *some):
+def taken_of(name, *some):
     taken = inspect.signature(schedules.SHAPES[name]).parameters
     return {setting: OTHERS[setting] for setting in some if setting in taken}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_it_ends_at_its_end_and_stays_there(name):
-    got = factors(name, **own(name, *OTHERS))
+    got = factors(name, **taken_of(name, *OTHERS))
     wanted = {"constant": 1.0, "step": 0.01}.get(name, OTHERS["end"])
     np.testing.assert_allclose(got[40:], wanted, rtol=1e-5)
 
@@ -134,3 +136,25 @@ def test_it_ends_at_its_end_and_stays_there(name):
 def test_warm_ups_that_cannot_be_are_refused(steps, message):
     with pytest.raises(ValueError, match=message):
         schedules.check(10, steps)
+
+
+def test_a_schedule_of_ones_own_takes_the_place_of_the_study_s():
+    falling = {"schedule": lambda done: 1 - done}
+    (mine,) = networks(tiny.study(), dataset=tiny.dataset(), functions=falling)
+    linear = tiny.study(**{"schedule.name": "linear"})
+    (wanted,) = networks(linear, dataset=tiny.dataset())
+    for step in (0, 3, mine.num_steps - 1):
+        factors = (of.recipe.schedule(step, {}) for of in (mine, wanted))
+        np.testing.assert_allclose(*factors, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"schedule\.name='linear' does not go with"):
+        networks(linear, dataset=tiny.dataset(), functions=falling)
+
+
+def test_a_schedule_of_ones_own_is_known_by_what_it_does():
+    half, third, same = (
+        own.check_schedule(of, tiny.dataset())
+        for of in (lambda d: d / 2, lambda d: d / 3, lambda done: done / 2)
+    )
+    assert half == same != third
+    with pytest.raises(ValueError, match=r"returns shape \(2,\)"):
+        own.check_schedule(lambda done: jnp.stack([done, done]), tiny.dataset())

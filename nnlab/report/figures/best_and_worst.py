@@ -17,7 +17,7 @@ SPLITS = {
 
 
 def best_and_worst(findings: Findings) -> Sketch:
-    """Draws accuracies and losses in rows of panels, with a column for each trial.
+    """Draws scores and losses in rows of panels, with a column for each trial.
 
     Panels of a row share their limits. Curves of trees run along their number, and
     share the metric's axis only.
@@ -27,7 +27,8 @@ def best_and_worst(findings: Findings) -> Sketch:
     trials = {name: trial for name, trial in pair if trial is not None}
     need(len(trials) == 2, "there is no best trial with a worst one beside it")
     trees = {*baselines(results)} & {*trials.values()}
-    kinds = [k for k in ("accuracy", "loss") if findings.is_measured(f"validation_{k}")]
+    usual = (results.score, "loss")
+    kinds = [k for k in usual if findings.is_measured(f"validation_{k}")]
     across = side_by_side(2)
     rows = 2 // across * len(kinds)
     canvas = style.canvas(0.6 + 2.5 * rows, style.PAGE)

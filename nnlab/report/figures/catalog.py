@@ -40,7 +40,8 @@ class Part:
       section: one of `SECTIONS`; "" for a table.
       draw: makes its figures; raises `Lacking` with the reason where what it needs is
         missing.
-      needs: columns of the curves that must have been measured.
+      needs: columns of the curves that must have been measured; a split stands for its
+        accuracy, or r2.
       images: whether it holds pictures, whose colours a dark page must not invert.
       tells: what it shows, as a pattern that "final test_accuracy" or the like begins
         with, a reduction and a metric.
@@ -60,7 +61,10 @@ class Part:
 
     def drawn(self, findings: Findings) -> tuple[Sketch, ...]:
         """Draws its figures in the present `style.context`, or raises `Lacking`."""
-        for column in self.needs:
+        score = findings.results.score
+        for name in self.needs:
+            is_split = name in ("train", "validation", "test")
+            column = f"{name}_{score}" if is_split else name
             there = findings.is_measured(column)
             need(there, f"the curves have no {settings.words(column)}")
         made = self.draw(findings)
@@ -76,11 +80,11 @@ SECTIONS = {
     "models": "Looking at the models",
 }
 """The report's sections with figures, in order, and their titles."""
-_LEARNT, _TESTED = ("validation_accuracy",), ("test_accuracy",)
-_LAST = "(final|best) (test|validation)_accuracy|at_chance|diverged"
+_LEARNT, _TESTED = ("validation",), ("test",)
+_LAST = "(final|best) (test|validation)_(accuracy|r2)|at_chance|diverged"
 _PARTS = (
     Part("curves", "curves", learning.usual, tells="(final|best|at_)"),
-    Part("gap", "curves", learning.gap, ("train_accuracy", *_TESTED)),
+    Part("gap", "curves", learning.gap, ("train", *_TESTED)),
     Part("extremes", "curves", best_and_worst.best_and_worst, _LEARNT),
     Part("noise", "curves", learning.noise, ("batch_loss_std",), tells=".* batch_l"),
     Part("updates", "along", learning.updates, _LEARNT),
@@ -93,6 +97,7 @@ _PARTS = (
     Part("map", "maps", maps.metric_map, _TESTED, tells=_LAST),
     Part("sizes", "final", sizes.against_sizes, _TESTED, tells=_LAST),
     Part("divergence", "maps", maps.divergence_map, tells="diverged"),
+    Part("probes", "along", learning.probes),
     Part("active_units", "models", learning.active_units, tells=".* .*active_share"),
     Part("gradients", "models", gradient_norms.gradients, tells=".*grad_norm"),
     Part("costs", "", lambda findings: ()),  # a table, see `report.costs`
@@ -144,7 +149,7 @@ def telling(findings: Findings, drawn: Sequence[Figure]) -> Figure | None:
     """
     study, trials = findings.results.study, findings.results.trials
     asked = [claim.quantity for claim in study.claims if claim.main]
-    asked = asked or [Quantity(metric="test_accuracy")]
+    asked = asked or [Quantity(metric=f"test_{findings.results.score}")]
     for quantity in asked if len(trials) > 1 else ():
         what = f"{quantity.reduction} {quantity.metric}"
         for part in reversed(PARTS.values()):
@@ -177,6 +182,13 @@ def fitted(
     return tuple(made for _, made in best.values())
 
 
+def _asked(findings: Findings) -> tuple[str, ...]:
+    """Returns the parts that a study asks for; its probes are drawn in any case."""
+    study = findings.results.study
+    probes = ("probes",) if study.probed() and "probes" not in study.figures else ()
+    return (*study.figures, *probes) if findings.ran else ()
+
+
 def export(
     findings: Findings, folder: pathlib.Path, asked: Export
 ) -> pathlib.Path | None:
@@ -185,7 +197,7 @@ def export(
     Returns that folder, in `folder`; None where there is none to store.
     """
     target, written = folder / asked.size, False
-    names = findings.results.study.figures if findings.ran else ()
+    names = _asked(findings)
     for part in (PARTS[name] for name in names):
         with contextlib.suppress(Lacking):
             for made in fitted(functools.partial(part.drawn, findings), asked):
@@ -212,7 +224,7 @@ def draw(
 
     Returns them, and the reason for each part that has none.
     """
-    asked = findings.results.study.figures if findings.ran else ()
+    asked = _asked(findings)
     drawn: list[Figure] = []
     absent: dict[str, str] = {}
     for part in (part for name, part in PARTS.items() if name in asked):

@@ -10,6 +10,7 @@ from nnlab.report.figures.drawing import captions, curves, points, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.levels import Level, levels_of
 from nnlab.report.figures.drawing.paper import tall
+from nnlab.report.scores import score_of
 from nnlab.report.trials import Sweep, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
@@ -18,8 +19,9 @@ from nnlab.words import numbers
 
 
 def final(findings: Findings) -> Sketch:
-    """Draws the test accuracy at the end of training against the swept value."""
-    results, metric = findings.results, "test_accuracy"
+    """Draws the test score at the end of training against the swept value."""
+    results, score = findings.results, score_of(findings.results)
+    metric = score.of("test")
     canvas = style.canvas(height_of(results))
     ax = canvas.add_subplot()
     finals = {t: scales.finite([findings.final(t, metric)]) for t in findings.ran}
@@ -41,9 +43,9 @@ def final(findings: Findings) -> Sketch:
         scheme += f" {captions.beside(findings, metric)}"
     scheme += f" {captions.outside(canvas)}"
     said = f"{scheme} {captions.error_scale(canvas)} {captions.caption(findings)}"
-    what = f"Final test accuracy against {sweep_of(results).name or 'trial'}"
+    what = f"Final test {score.name} against {sweep_of(results).name or 'trial'}"
     seen = captions.ends(findings, metric)
-    return Sketch("final_test_accuracy", canvas, what, said, seen)
+    return Sketch(f"final_{metric}", canvas, what, said, seen)
 
 
 def height_of(results: Results, row: float = 0.0) -> float:
@@ -66,8 +68,9 @@ def target(findings: Findings) -> Sketch:
     Baselines have no epochs and are left out.
     """
     results, target = findings.results, findings.target
-    need(target > 0, "no trial is best, or it reaches no round accuracy")
-    metric = "validation_accuracy"
+    need(target > 0, "no trial is best, or it reaches no round value")
+    score = score_of(results)
+    metric = score.of("validation")
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
     epochs, medians, missed, counts = {}, {}, {}, {}
     for trial in (t for t in findings.networks if t in findings.ran):
@@ -80,7 +83,7 @@ def target(findings: Findings) -> Sketch:
         if np.isfinite(time.median_epochs):
             medians[trial] = Level(time.median_epochs, math.nan, math.nan)
     scale = scales.scale_of(results, "epochs", scales.finite(epochs.values()))
-    goal = f"{100 * target:g} % validation accuracy"
+    goal = f"{score.goal(target)} validation {score.name}"
     sweep, shares = _without_baselines(findings), {"not reached": missed}
     canvas = style.canvas(height_of(results))
     shown = points.Against(

@@ -12,12 +12,13 @@ from nnlab.report.figures.drawing import captions, labels, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.curves import Along, Curves
 from nnlab.report.figures.drawing.paper import side_by_side, tall
+from nnlab.report.scores import score_of
 from nnlab.report.trials import baselines, sweep_of
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 from nnlab.words.settings import words
 
-USUAL = ("validation_accuracy", "validation_loss", "train_loss")
+USUAL = ("validation_accuracy", "validation_r2", "validation_loss", "train_loss")
 SECONDS = (
     "Seconds are a network's share of the time that its program took to train all its "
     "networks, without compilation and evaluation."
@@ -59,10 +60,21 @@ def learning(
 
 def usual(findings: Findings) -> Iterator[Sketch]:
     """Draws the usual metrics, and the further ones, if they were measured."""
-    further = findings.results.study.further_metrics()
-    named = (f"validation_{name}" for name in further)
+    study = findings.results.study
+    named = [f"validation_{name}" for name in study.further_metrics()]
+    if study.has_label_noise():
+        named += ["train_accuracy", "train_clean_accuracy"]
     for metric in filter(findings.is_measured, (*USUAL, *named)):
         yield learning(findings, metric, f"curves_{metric}")
+
+
+def probes(findings: Findings) -> Iterator[Sketch]:
+    """Draws what each probe measures, against updates; of some layers all."""
+    results = findings.results
+    for probe in results.study.probed():
+        for column in filter(probe.measures, results.metrics):
+            if findings.is_measured(column):
+                yield learning(findings, column, f"probe_{column}", "step")
 
 
 def noise(findings: Findings) -> Sketch:
@@ -71,16 +83,16 @@ def noise(findings: Findings) -> Sketch:
 
 
 def updates(findings: Findings) -> Sketch:
-    """Draws the validation accuracy against updates."""
-    return learning(findings, "validation_accuracy", "updates", "step")
+    """Draws the validation score against updates."""
+    return learning(findings, _score(findings), "updates", "step")
 
 
 def seconds(findings: Findings) -> Sketch:
-    """Draws the validation accuracy against a network's share of the time."""
+    """Draws the validation score against a network's share of the time."""
     programs = (program["index"] for program in findings.results.config["cohorts"])
     timed = any(findings.seconds_per_epoch(index).size for index in programs)
     need(timed, "no segment was timed")
-    return learning(findings, "validation_accuracy", "seconds", "seconds")
+    return learning(findings, _score(findings), "seconds", "seconds")
 
 
 def active_units(findings: Findings) -> Sketch:
@@ -91,12 +103,19 @@ def active_units(findings: Findings) -> Sketch:
     return learning(findings, column, "active_units")
 
 
+def _score(findings: Findings) -> str:
+    return score_of(findings.results).of("validation")
+
+
 def gap(findings: Findings) -> Sketch:
-    """Draws training accuracy, dashed, and test accuracy, solid, by epoch."""
-    canvas = _panels(Curves(findings, "test_accuracy", dashed="train_accuracy"))
-    what = "Training accuracy (dashed) and test accuracy (solid) against epochs"
-    beside = captions.beside(findings, "test_accuracy")
-    both = {"training": "train_accuracy", "test": "test_accuracy"}
+    """Draws the training score, dashed, and the test score, solid, by epoch."""
+    score = score_of(findings.results)
+    both = {"training": score.of("train"), "test": score.of("test")}
+    for column in both.values():
+        need(findings.is_measured(column), f"the curves have no {words(column)}")
+    canvas = _panels(Curves(findings, both["test"], dashed=both["training"]))
+    what = f"Training {score.name} (dashed), test {score.name} (solid) against epochs"
+    beside = captions.beside(findings, both["test"])
     parts = (
         f"{what}.",
         beside,

@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle
 from nnlab.report import trials as swept
 from nnlab.report.figures.drawing import captions, chart, labels, levels, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.scores import score_of
 from nnlab.results import DIVERGED, Results
 from nnlab.statistics.findings import Findings
 from nnlab.words import settings
@@ -86,12 +87,15 @@ def _texts(values: Sequence[Any]) -> list[str]:
     return [("off", "on")[v] for v in flags] or settings.value_texts(values)
 
 
-def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
+def metric_map(findings: Findings, metric: str = "") -> Sketch:
     """Draws each trial's mean final metric as the colour and the number of a cell.
+
+    The metric is by default the test accuracy, or r2.
 
     If all networks of a trial diverged or ended at chance, it does not count for the
     range of colours. Colours are even in what the metric's axis shows.
     """
+    metric = metric or score_of(findings.results).of("test")
     grid = grid_of(findings)
     canvas = grid.canvas()
     ax = canvas.add_subplot()
@@ -132,7 +136,8 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
         named = dict(zip(map(float, scale.forward(ticks)), names))
         label = f"{scales.axis_words(metric, scale)}{', %' * scale.percent}"
         style.color_bar(ax, (norm, METRIC_COLORS), named, label, beyond=beyond)
-    what = "Final test accuracy over the two hyperparameters that were swept"
+    what = f"Final {settings.words(metric)} over the two hyperparameters that were "
+    what += "swept"
     others = ", grey ones those not significantly worse" * bool(findings.as_good)
     caption = (
         f"{what}. Each cell is a trial: the mean over its seeds. The dark frame marks "

@@ -11,6 +11,7 @@ from nnlab.report.figures.drawing import curves as lines
 from nnlab.report.figures.drawing import labels, levels, scales, style
 from nnlab.report.figures.drawing.levels import Level
 from nnlab.statistics.findings import Findings
+from nnlab.statistics.members import is_score
 
 
 class Chosen(NamedTuple):
@@ -47,7 +48,7 @@ def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> None:
     ends = scales.finite(c[1:] for c in late)
     scale = _scale_of(runs, metric, core)
     of_runs = (lines.chances_of(run.findings, [run.trial]) for run in runs)
-    chances = set().union(*of_runs) if metric.endswith("accuracy") else set()
+    chances = set().union(*of_runs) if is_score(metric) else set()
     view = scales.view_of(scale, core, ends)
     scales.set_metric_axis(ax, scale, metric, view, chances)
     lines.set_time_scale(ax, curves.values(), "epochs")

@@ -25,6 +25,7 @@ from nnlab.report.figures.drawing.paper import side_by_side
 from nnlab.report.figures.drawing.points import Place, draw_points
 from nnlab.report.figures.drawing.scales import Scale
 from nnlab.report.figures.learning import SECONDS
+from nnlab.report.scores import score_of
 from nnlab.report.trials import Sweep, baselines, trial_name
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers, settings
@@ -82,16 +83,17 @@ def against_sizes(findings: Findings) -> Sketch:
         if number % columns:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
-    what = f"Final test accuracy against {numbers.joined(along)}"
+    score = score_of(findings.results)
+    what = f"Final test {score.name} against {numbers.joined(along)}"
     every = range(len(findings.results.trials))
-    if len(levels_of(findings, every, "test_accuracy")) > len(compared):
+    if len(levels_of(findings, every, _tested(findings))) > len(compared):
         notes.append(
             "Of trials with networks of one size, the best by validation is shown."
         )
     if dead := sum(not findings.alive(t).any() for t in findings.ran):
         count, verb = numbers.count(dead, "trial"), "is" if dead == 1 else "are"
         notes.append(f"{count} {verb} not shown, since no network reached the end.")
-    notes.append(captions.beside(findings, "test_accuracy"))
+    notes.append(captions.beside(findings, _tested(findings)))
     notes.append(captions.error_scale(canvas))
     shown = [size.trial for size in compared]
     caption = (
@@ -99,7 +101,7 @@ def against_sizes(findings: Findings) -> Sketch:
         f"{captions.rings(findings)} {' '.join(dict.fromkeys(notes))} "
         f"{captions.caption(findings, shown)}"
     )
-    seen = captions.ends(findings, "test_accuracy", shown)
+    seen = captions.ends(findings, _tested(findings), shown)
     return Sketch("sizes", canvas, what, caption, seen)
 
 
@@ -122,6 +124,10 @@ def sizes_of(findings: Findings) -> tuple[Size, ...]:
     return tuple(size for size in found if size is not None)
 
 
+def _tested(findings: Findings) -> str:
+    return score_of(findings.results).of("test")
+
+
 def _shape(findings: Findings, trial: int) -> tuple[int, int] | None:
     """Returns depth and width of a network whose layers are equally wide."""
     model = findings.results.trials[trial].hyperparameters.model
@@ -133,7 +139,7 @@ def _shape(findings: Findings, trial: int) -> tuple[int, int] | None:
 def _size(findings: Findings, trial: int) -> Size | None:
     """Returns a trial's size; None if none of its networks finished or stopped."""
     results = findings.results
-    accuracy = level_of(findings, trial, "test_accuracy")
+    accuracy = level_of(findings, trial, _tested(findings))
     if accuracy is None:
         return None
     model = results.trials[trial].hyperparameters.model
@@ -190,10 +196,10 @@ def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> N
     name where there is room in the present size of `ax`.
     """
     core = np.array([size.accuracy.mean for size in sizes])
-    scale = scales.scale_of(findings.results, "test_accuracy", core)
+    scale = scales.scale_of(findings.results, _tested(findings), core)
     ends = scales.finite(size.accuracy[1:] for size in sizes)
     view = scales.view_of(scale, core, ends)
-    scales.set_metric_axis(ax, scale, "test_accuracy", view)
+    scales.set_metric_axis(ax, scale, _tested(findings), view)
     (_draw_lines if along in OTHER else _draw_costs)(ax, findings, sizes, along, scale)
     style.dress(ax)
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure as Canvas
 from nnlab import results as tables
 from nnlab.report.figures.drawing.curves import FEW_LINES, FEW_SEEDS
 from nnlab.report.figures.drawing.levels import level_of, levels_of
+from nnlab.report.scores import score_of
 from nnlab.report.trials import baselines, named, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
@@ -117,7 +118,7 @@ def band_text(kinds: Collection[str]) -> str:
 
 
 def sampled(results: Results, *metrics: str) -> str:
-    """Says of which examples training loss and accuracy are, if not of all."""
+    """Says of which examples training loss and score are, if not of all."""
     most = max(program["train_examples"] for program in results.config["cohorts"])
     of_training = any(metric.startswith("train_") for metric in metrics)
     if not of_training or most <= TRAIN_EVALUATION_SIZE:
@@ -189,7 +190,8 @@ def by_validation(findings: Findings) -> str:
     """Says how the best and the worst trial were chosen."""
     left_out = len(findings.networks) in range(2, len(findings.results.trials))
     among = ", among the networks" if left_out else ""
-    return f"Best and worst are by validation accuracy{among}."
+    name = score_of(findings.results).name
+    return f"Best and worst are by validation {name}{among}."
 
 
 def ends(findings: Findings, metric: str, trials: Collection[int] | None = None) -> str:

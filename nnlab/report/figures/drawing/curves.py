@@ -28,11 +28,12 @@ from nnlab.report.figures.drawing.levels import (
     note_levels,
 )
 from nnlab.report.figures.drawing.scales import Scale, finite, near
+from nnlab.report.scores import score_of
 from nnlab.report.trials import baselines, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import band
-from nnlab.statistics.members import at_chance, carried_forward
+from nnlab.statistics.members import at_chance, carried_forward, is_score
 from nnlab.study import POINTWISE
 
 MOST_LABELS = 12  # above it, a colour bar
@@ -188,7 +189,8 @@ class Curves:
         tints = style.colors(findings)
         if self.dashed:
             error = "\n(error on log scale)" if scale.name == "error" else ""
-            ax.set_ylabel(f"accuracy: test solid, training dashed{error}")
+            score = score_of(findings.results).name
+            ax.set_ylabel(f"{score}: test solid, training dashed{error}")
         names = {trial: called(findings, trial) for trial in among}
         for trial in shown if self.dashed else ():
             name = names[trial]._replace(full=f"{names[trial].full}, training")
@@ -217,7 +219,7 @@ def set_curves_axis(
     With `zoom`, accuracies and losses are those of the later parts of the curves that
     learn: all begin at chance, and from there on no axis shows how their ends differ.
     """
-    zoom = zoom and metric.endswith(("accuracy", "loss"))
+    zoom = zoom and (is_score(metric) or metric.endswith("loss"))
     # The loss of a trial that learns nothing can be 1e9, and flatten the others.
     bounded = metric.endswith(("accuracy", "_share")) and not zoom
     learnt = [d for t, d in curves if not bounded and _learns(findings, t).any()]
@@ -226,7 +228,7 @@ def set_curves_axis(
     if zoom:
         scale = scales.scale_of(findings.results, metric, finite(p[:1] for p in parts))
         means = [finite(part[:1]) for part in parts]
-        parts = [parts[n] for n in near(scale, means, metric.endswith("accuracy"))]
+        parts = [parts[n] for n in near(scale, means, is_score(metric))]
     choices = ([p[:1] for p in parts], [d.mean for d in every], [d.lost for d in every])
     core = next((c for c in map(finite, choices) if c.size), np.empty(0))
     core = np.append(core, [level.mean for level in levels.values()])
@@ -237,13 +239,13 @@ def set_curves_axis(
         # So would a loss that grows in a few seeds of a trial that learns in others.
         start = finite([d.mean[:1] for _, d in curves])
         view = np.minimum(view, MOST_LOSS * start.max(initial=view.min()))
-    trials = {*levels, *(t for t, _ in curves)} if metric.endswith("accuracy") else ()
+    trials = {*levels, *(t for t, _ in curves)} if is_score(metric) else ()
     scales.set_metric_axis(ax, scale, metric, view, chances_of(findings, trials))
     return scale
 
 
 def chances_of(findings: Findings, trials: Collection[int]) -> set[float]:
-    """Returns the accuracies of constant answers on the trials' data."""
+    """Returns the scores of constant answers on the trials' data."""
     return {float(findings.results.dataset(t)["chance"]) for t in trials}
 
 

@@ -250,7 +250,7 @@ def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:
 
 
 def draw_chance(ax: Axes, chance: float, along: Side = "y", label: str = "") -> None:
-    """Draws a dotted line across the axes at the accuracy of constant answers."""
+    """Draws a dotted line across the axes at the score of constant answers."""
     chart.kept(ax).chances.append(chance)
     line = ax.axvline if along == "x" else ax.axhline
     line(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1, label=label)

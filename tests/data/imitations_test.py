@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from nnlab.data import Dataset, generated, load
+from nnlab.data import Dataset, imitations, load
 from nnlab.data.dataset import canonical
 
 NAME = "real_or_generated:digits"
@@ -46,7 +46,7 @@ def test_no_imitation_is_a_real_image_or_another_imitation(data, digits):
 
 
 def test_equal_calls_are_equal_and_the_examples_in_canonical_order(data, digits):
-    again = generated.real_or_generated(digits, name="again")
+    again = imitations.real_or_generated(digits, name="again")
     assert_equal(again, data)
     for split in splits(data):
         inputs, labels = canonical(split.inputs[::-1], split.labels[::-1])
@@ -82,7 +82,7 @@ def test_only_training_images_serve_as_models(digits, data):
     swapped = dataclasses.replace(
         digits, validation=digits.test, test=digits.validation
     )
-    made = generated.real_or_generated(swapped, name="x")
+    made = imitations.real_or_generated(swapped, name="x")
     np.testing.assert_array_equal(made.train.inputs, data.train.inputs)
 
 
@@ -99,12 +99,12 @@ def test_telling_them_apart_is_neither_trivial_nor_hopeless(data):
 
 def test_a_gaussian_is_imitated_by_its_mean_and_axes(monkeypatch):
     """Imitations of images that vary along one axis vary along it alone."""
-    monkeypatch.setattr(generated, "_CHUNK_VALUES", 100)
+    monkeypatch.setattr(imitations, "_CHUNK_VALUES", 100)
     top = np.random.default_rng(0).normal(140, 10, 1_600).clip(90, 190).astype(np.uint8)
     images = np.full((1_600, 4, 4, 1), 90, np.uint8)
     images[:, 0] = top[:, None, None]
     source = Dataset.from_arrays(images, np.arange(1_600) % 2)
-    made = generated.real_or_generated(source, name="x").train
+    made = imitations.real_or_generated(source, name="x").train
     fake = made.inputs[made.labels == 1].reshape(-1, 4, 4).astype(float)
     assert (fake[:, 1:] == 90).all()
     assert fake[:, 0].std(axis=1).max() <= 1
@@ -115,7 +115,7 @@ def test_a_gaussian_is_imitated_by_its_mean_and_axes(monkeypatch):
 def test_classes_without_variation_are_copied():
     images = np.broadcast_to(np.repeat(np.uint8([3, 9]), 20)[:, None, None], (40, 2, 2))
     source = Dataset.from_arrays(images, np.arange(40) // 20)
-    for split in splits(generated.real_or_generated(source, name="x")):
+    for split in splits(imitations.real_or_generated(source, name="x")):
         fake = split.inputs[split.labels == 1]
         assert rows(fake) == rows(split.inputs[split.labels == 0])
 
@@ -144,4 +144,4 @@ def test_what_cannot_be_imitated_is_refused():
         name="rare",
     )
     with refused(ValueError, "rare has 0 training images of class 'never'"):
-        generated.real_or_generated(rare, name="x")
+        imitations.real_or_generated(rare, name="x")
