@@ -104,7 +104,7 @@ class Handed:
             lacking["dataset"] = f"data set of its own, {listed}"
         if lacking:
             raise ValueError(
-                f"the study has a {', and a '.join(lacking.values())}: hand in the "
+                f"the study has {', and '.join(map(_with_article, lacking.values()))}: hand in the "
                 f"same, nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) "
                 "in Python"
             )
@@ -194,6 +194,10 @@ def _by_module(settings: Sequence[Hyperparameters]) -> list[Hyperparameters]:
         if h.model.is_network:
             found.setdefault(h.module.text, h)
     return list(found.values())
+
+
+def _with_article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def _load(h: Hyperparameters, data_dir: Any) -> Dataset:

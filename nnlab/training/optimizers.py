@@ -122,7 +122,7 @@ def parameters(make: Make) -> dict[str, inspect.Parameter]:
         for p in taken
         if p.name not in {*rates, *_NO_VALUES}
         and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        and not callable(p.default)
+        and (p.default is p.empty or not callable(p.default))
         and not isinstance(p.default, optax.GradientTransformation)
     }
 

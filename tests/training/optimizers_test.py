@@ -2,6 +2,8 @@
 """Optimizers with traced hyperparameters."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +12,13 @@ import optax
 import optax.contrib
 import pytest
 
+import nnlab
 from nnlab.study import Hyperparameters, Optimizer
 from nnlab.training import optimizers
 from nnlab.training.optimizers import optimizer
+from nnlab.training.prepare import networks
 from nnlab.training.schedules import factor
+from tests import tiny
 
 NAMES = ("sgd", "adam", "adamw", "rmsprop")
 SUPPORTED = [name for name in optimizers.names() if name not in optimizers.REFUSED]
@@ -268,3 +273,121 @@ def test_all_its_numbers_are_traced_and_the_steps_are_those_of_optax(name):
             np.testing.assert_allclose(
                 mine, its, rtol=2e-5, atol=ROUNDING.get(name, 2e-6)
             )
+
+
+BAD = {
+    "name='adamm' is not known; did you mean 'adam'": {"name": "adamm"},
+    "'lbfgs' is not supported: its line search": {"name": "lbfgs"},
+    "unknown field 'optimizer.beta' of optimizer 'lion'; .*optimizer.b1": {
+        "name": "lion",
+        "beta": 0.9,
+    },
+    "learning_rte' .*did you mean 'optimizer.learning_rate'": {"learning_rte": 0.1},
+    "momentum=0.9: optimizer 'lion' has no momentum; it has b1, b2": {
+        "name": "lion",
+        "momentum": 0.9,
+    },
+    "ns_steps=2.5 is not a whole number": {"name": "muon", "ns_steps": 2.5},
+    "b1='x' is not a number": {"name": "lion", "b1": "x"},
+    "nesterov=1 is not true or false": {"nesterov": 1},
+    "decay of optimizer 'novograd' acts on everything": {
+        "name": "novograd",
+        "decay_on": "kernels",
+    },
+    "optimizer 'muon' fails: ValueError: Unknown preconditioning foo": {
+        "name": "muon",
+        "preconditioning": "foo",
+    },
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_what_optax_does_not_have_is_refused_before_data_are_loaded(message):
+    settings = {f"optimizer.{k}": v for k, v in BAD[message].items()}
+    with pytest.raises(ValueError, match=message):
+        networks(tiny.study(dataset="csv:no", **settings))
+
+
+def step_of(settings, traced=None, rate=0.1, gradient_of=0.0):
+    """Returns the first update of a kernel and a bias of ones."""
+    of = Hyperparameters().replace(settings).optimizer
+    params = {"layer": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}}
+    gradients = jax.tree.map(lambda p: gradient_of * p, params)
+    rule = optimizer(of, learning_rate=rate, traced=traced or {})
+    updates = rule.update(gradients, rule.init(params), params)[0]["layer"]
+    return updates["kernel"][0, 0], updates["bias"][0]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lion"])
+@pytest.mark.parametrize("on", ["all", "kernels"])
+def test_decoupled_decay_shrinks_by_the_rate_what_it_acts_on(name, on):
+    settings = {"name": name, "weight_decay": 0.5, "decay_on": on}
+    settings["decay_as"] = "decoupled" if name == "sgd" else "auto"
+    kernel, bias = step_of({f"optimizer.{k}": v for k, v in settings.items()})
+    np.testing.assert_allclose(kernel, -0.1 * 0.5, rtol=1e-6)
+    np.testing.assert_allclose(bias, -0.1 * 0.5 * (on == "all"), rtol=1e-6)
+
+
+def test_coupled_decay_passes_through_the_rule():
+    settings = {"optimizer.name": "lion", "optimizer.weight_decay": 0.5}
+    kernel, _ = step_of(settings | {"optimizer.decay_as": "coupled"})
+    np.testing.assert_allclose(kernel, -0.1, rtol=1e-6)  # the sign of the penalty
+
+
+@pytest.mark.parametrize(
+    ("norm", "wanted"), [(0.0, 3.0), (1.0, 1 / 6**0.5), (9.0, 3.0)]
+)
+def test_gradients_are_clipped_by_their_norm_unless_it_is_0(norm, wanted):
+    kernel, bias = step_of({}, {"clip_norm": norm}, rate=1.0, gradient_of=3.0)
+    np.testing.assert_allclose([-kernel, -bias], wanted, rtol=1e-6)
+
+
+def test_adamw_decays_as_optax_does_unless_it_is_told():
+    none, zero = (
+        Hyperparameters().replace({"optimizer.name": "adamw", **of})
+        for of in ({}, {"optimizer.weight_decay": 0.0})
+    )
+    assert none.flat()["optimizer.weight_decay"] == 1e-4
+    assert none.identity() != zero.identity()
+    lion = Hyperparameters().replace({"optimizer.name": "lion"})
+    assert lion.flat()["optimizer.weight_decay"] is None  # optax knows
+
+
+def test_one_of_ones_own_gets_what_is_swept_and_must_be_handed_in_again(tmp_path):
+    def mine(learning_rate, b1):
+        return optax.adam(learning_rate, b1)
+
+    asked = {
+        "dataset": tiny.dataset(),
+        "sweep": {"optimizer.b1": [0.5, 0.9], "optimizer.learning_rate": [0.01]},
+        "num_epochs": 2,
+        "num_seeds": 2,
+        "show": False,
+    }
+    found = nnlab.run(optimizer=mine, workdir=tmp_path / "mine", **asked)
+    named = {"optimizer": {"name": "adam"}, **asked}
+    wanted = nnlab.run(workdir=tmp_path / "adam", **named)
+    losses = [of.findings.results.curves["train_loss"] for of in (found, wanted)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    assert found.study.own.functions["optimizer"]
+    with pytest.raises(
+        ValueError, match="the study has an optimizer of its own, and a data"
+    ):
+        nnlab.run(tmp_path / "mine", workdir=tmp_path / "again", show=False)
+    with pytest.raises(ValueError, match="name='lion' does not go with an optimizer"):
+        nnlab.run(optimizer=mine, **{"optimizer.name": "lion"}, show=False)
+    with pytest.raises(ValueError, match=r"no optax\.GradientTransformation"):
+        nnlab.run(optimizer=lambda learning_rate: 1, show=False)
+
+
+def test_reports_know_no_optax(tmp_path):
+    lion = tiny.study(**{"optimizer.name": "lion", "optimizer.b1": 0.8})
+    nnlab.run(lion, workdir=tmp_path / "lion", dataset=tiny.dataset(), show=False)
+    lines = (
+        "import sys, nnlab",
+        f"found = nnlab.load({str(tmp_path / 'lion')!r})",
+        "found.answer",
+        "assert found.study.base.flat()['optimizer.b1'] == 0.8",
+        "assert not {'optax', 'jax'} & set(sys.modules)",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
