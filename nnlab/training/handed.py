@@ -103,10 +103,11 @@ class Handed:
             listed = ", ".join(map(repr, needed))
             lacking["dataset"] = f"data set of its own, {listed}"
         if lacking:
+            words = ", and ".join(map(_with_article, lacking.values()))
+            call = ", ".join(f"{name}=..." for name in lacking)
             raise ValueError(
-                f"the study has {', and '.join(map(_with_article, lacking.values()))}: hand in the "
-                f"same, nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) "
-                "in Python"
+                f"the study has {words}: hand in the same, nnlab.run(..., {call}) in "
+                "Python"
             )
         self._check_optimizers(study)
         modules.by_name(self.module)  # refuses what is none, before data are loaded
