@@ -319,7 +319,7 @@ class Optimizer(Checked):
       name: a function of optax or optax.contrib, such as "sgd", "adam", "adamw",
         "rmsprop", "lion" or "muon"; each of its hyperparameters is a field beside this
         one, such as optimizer.b1.
-      learning_rate: traced peak rate, which the schedule's factor multiplies.
+      learning_rate: traced peak rate; the schedule multiplies it by a factor.
       momentum: traced momentum, in [0, 1); None for the optimizer's own default, which
         is 0 of sgd and rmsprop.
       nesterov: Nesterov's momentum; None for the optimizer's own default, which is
@@ -805,7 +805,7 @@ TRACED = tuple(path for path in PATHS if is_traced(path, 0.0))
 """The declared fields that are traced."""
 
 TUPLES = (
-    *(path for path in PATHS if typing.get_origin(_FIELDS[path][0])),
+    *(path for path in PATHS if typing.get_origin(_FIELDS[path][0]) is tuple),
     "figures",
     "looks",
     "probes",
