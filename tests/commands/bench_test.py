@@ -88,7 +88,7 @@ def test_batches_of_pytorch_lie_as_they_are_said_to(channels_last, strides):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_flax_contender_does_at_least_the_steps(count):
-    ready, turn = rivals.serve(TINY, Contender("", "flax", count), ["17"])
+    ready, turn = rivals.serve(TINY, Contender("", "flax", count), [17])
     assert ready["setup_seconds"] > 0
     assert turn["steps"] == 32  # two scans
 
@@ -108,7 +108,7 @@ def test_nnlab_does_the_steps_by_the_rule_and_in_the_lanes_it_is_told(
         lambda study, **more: asked.append(study) or find(study, **more),
     )
     contender = Contender("", "nnlab", 8, {"width": 2})
-    ready, first, second = rivals.serve(network, contender, ["5\n", "3\n"])
+    ready, first, second = rivals.serve(network, contender, [5, 3])
     assert [study.base.optimizer.name for study in asked] == [network.optimizer]
     assert ready["plan"]["lane_width"] == 2
     assert (first["steps"], second["steps"]) == (5, 3)
@@ -127,7 +127,7 @@ def test_nnlab_does_the_steps_by_the_rule_and_in_the_lanes_it_is_told(
 )
 def test_who_fails_is_left_out_by_name(tmp_path, monkeypatch, short, module, reason):
     (tmp_path / "torch.py").write_text(module)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     if "sleep" in module:
         monkeypatch.setattr(bench, "LIMIT_SECONDS", 1.0)
     console = Console(file=io.StringIO(), width=100)
@@ -170,7 +170,7 @@ def test_pytorch_trains_with_the_rule_of_the_network(monkeypatch):
     for rule in (torch.optim.SGD, torch.optim.Adam):
         monkeypatch.setattr(torch.optim, rule.__name__, noted(rule))
     for network in (TINY, ADAM):
-        list(rivals.serve(network, Contender("", "torch"), ["1\n"]))
+        list(rivals.serve(network, Contender("", "torch"), [1]))
     assert made == ["SGD", "Adam"]
 
 
@@ -258,15 +258,11 @@ def test_a_study_that_nobody_trained_has_no_time(entries):
     assert printed(tables.show_study, entries) == []
 
 
-def test_the_slope_of_a_power_is_its_exponent():
-    sizes = [1, 4, 16, 64]
-    assert tables.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
-
-
 @pytest.mark.slow
 def test_a_population_may_have_fewer_cores(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "3")  # of all cores
-    worker = bench.Worker(TINY, Contender("", "nnlab", 2, cores=1), tmp_path)
+    few = Contender("", "nnlab", 2, cores=1)
+    worker = bench.Worker(str(tmp_path), rivals.serve, TINY, few)
     try:
         assert worker.answer()["device"] == f"{devices.LEAST_CPU_DEVICES} x cpu"
     finally:

@@ -22,16 +22,13 @@ import importlib.util
 import itertools
 import json
 import math
+import multiprocessing
 import os
-import pathlib
 import platform
 import re
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -40,29 +37,23 @@ from rich.console import Console
 from nnlab import data
 from nnlab.commands import config
 from nnlab.commands.bench import rivals, searches, tables
-from nnlab.commands.bench.rivals import Contender, Network
+from nnlab.commands.bench.rivals import Answer, Contender, Network
 from nnlab.commands.bench.tables import CEILING, Entry
 from nnlab.machine import devices, files
-from nnlab.models import layers
 from nnlab.watch import terminal
 from nnlab.words import errors, spelling
 
 LIMIT_SECONDS = 600.0
 """Longest time for one answer; a slower contender counts as hanging."""
-
 ENVIRONMENT = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # contenders share an accelerator
     "JAX_ENABLE_COMPILATION_CACHE": "false",  # set-up is measured cold
     "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
 }
-ROOT = pathlib.Path(__file__).parents[3]
+_SPAWN = multiprocessing.get_context("spawn")
 LIBRARIES = ("jax", "flax", "torch", "scikit-learn", "numpy")
 
-SUITES = (*rivals.SUITES, "scale", "search")
-
-SCALE = layers.mlp((32,), 10)
-SCALE_MEMBERS = [4**power for power in range(7)]
-SCALE_EXAMPLES = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]
+SUITES = (*rivals.SUITES, "search")
 
 
 class WorkerError(RuntimeError):
@@ -70,51 +61,33 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """A contender in its own process; see `nnlab.commands.bench.rivals`."""
+    """A process that answers, one after another; see `rivals.work`."""
 
     def __init__(
-        self, network: Network, contender: Contender, folder: pathlib.Path
+        self, folder: str, answers: Callable[..., Iterator[Answer]], *given: object
     ) -> None:
-        jobs: dict[str, Any] = {"network": network, "contender": contender}
-        job = {name: dataclasses.asdict(one) for name, one in jobs.items()}
-        log, name = tempfile.mkstemp(dir=folder)
-        self._log = pathlib.Path(name)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", rivals.__name__, json.dumps(job)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            cwd=ROOT,
-            env=os.environ | ENVIRONMENT | {"NNLAB_CACHE_DIR": str(folder)},
-        )
-        os.close(log)
+        self._pipe, there = _SPAWN.Pipe()
+        job = (there, {**ENVIRONMENT, "NNLAB_CACHE_DIR": folder}, answers, *given)
+        self._process = _SPAWN.Process(target=rivals.work, args=job, daemon=True)
+        self._process.start()
+        there.close()
 
-    def answer(self, steps: int | None = None) -> dict[str, Any]:
-        """Returns the answer to a number of steps, or that the contender is ready.
+    def answer(self, steps: int | None = None, seconds: float | None = None) -> Answer:
+        """Returns the answer to a number of steps, or the first one.
 
         Raises:
-          WorkerError: it failed, died or took longer than `LIMIT_SECONDS`.
+          WorkerError: it failed, died or took longer than so many seconds.
         """
-        process, line, begin = self._process, "", time.monotonic()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        timer = threading.Timer(LIMIT_SECONDS, process.kill)
-        timer.daemon = True
-        timer.start()
-        with contextlib.suppress(BrokenPipeError):
+        try:
             if steps is not None:
-                process.stdin.write(f"{steps}\n")
-                process.stdin.flush()
-            line = process.stdout.readline()
-        timer.cancel()
-        if line:
-            found: dict[str, Any] = json.loads(line)
-        elif time.monotonic() - begin >= LIMIT_SECONDS:
-            found = {"error": f"no answer within {LIMIT_SECONDS:g} s"}
-        else:
-            last = self._log.read_text().strip().rpartition("\n")[2]
-            found = {"error": f"died with status {process.wait()} {last}".strip()}
+                self._pipe.send(steps)
+            if not self._pipe.poll(seconds):
+                raise WorkerError(f"no answer within {seconds:g} s")
+            found: Answer = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            status = self._process.exitcode
+            raise WorkerError(f"died with status {status}") from None
         if "error" in found:
             raise WorkerError(found["error"])
         return found
@@ -122,8 +95,7 @@ class Worker:
     def close(self) -> None:
         """Ends the process."""
         self._process.kill()
-        with contextlib.suppress(BrokenPipeError):
-            self._process.communicate()
+        self._process.join()
 
 
 def define_flags() -> None:
@@ -208,36 +180,11 @@ def _suites(
             yield entries
         if suite == "depth_width":
             tables.show_study(console, of_suite)
-        if suite == "scale":
-            yield from _scales(console)
-
-
-def _scales(console: Console) -> Iterator[list[Entry]]:
-    """Measures growing numbers of networks, then of examples."""
-    network = Network("MLP 64-32-10", SCALE, (64,), 32)
-    by_members = [(network, _population(count)) for count in SCALE_MEMBERS]
-    by_examples = [
-        (dataclasses.replace(network, num_examples=count), _population(8))
-        for count in SCALE_EXAMPLES
-    ]
-    for what, jobs in (("networks", by_members), ("examples", by_examples)):
-        yield (entries := measure(console, jobs))
-        some = [
-            e.contender.members if what == "networks" else e.network.num_examples
-            for e in entries
-        ]
-        tables.show_scale(console, what, some, entries)
 
 
 def _wanted(name: str) -> bool:
     only = flags.FLAGS.only
     return not only or any(some in name for some in only)
-
-
-def _population(count: int) -> Contender:
-    # At a fixed width: tuning would hold two populations in memory at once.
-    options = {"width": min(count, 8)}
-    return Contender(f"nnlab, {count} networks", "nnlab", count, options)
 
 
 def _whole_numbers(flag: str) -> list[int]:
@@ -286,14 +233,15 @@ def measure(console: Console, jobs: Sequence[tuple[Network, Contender]]) -> list
     left_out: dict[str, list[str]] = collections.defaultdict(list)
     playing: list[tuple[Entry, Worker, int]] = []
     with contextlib.ExitStack() as stack:
-        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         status = stack.enter_context(console.status(""))  # in a terminal only
         for network, contender in jobs:
             status.update(f"setting up: {contender.name}")
-            worker = Worker(network, contender, folder)
+            worker = Worker(folder, rivals.serve, network, contender)
             stack.callback(worker.close)
             try:
-                entry = Entry(network, contender, worker.answer())
+                ready = worker.answer(seconds=LIMIT_SECONDS)
+                entry = Entry(network, contender, ready)
                 playing.append((entry, worker, _calibrate(worker)))
             except WorkerError as error:
                 worker.close()
@@ -303,7 +251,7 @@ def measure(console: Console, jobs: Sequence[tuple[Network, Contender]]) -> list
             for turn in list(playing):
                 entry, worker, steps = turn
                 try:
-                    entry.turns.append(worker.answer(steps))
+                    entry.turns.append(worker.answer(steps, LIMIT_SECONDS))
                 except WorkerError as error:
                     playing.remove(turn)
                     left_out[str(error)].append(entry.contender.name)
@@ -317,7 +265,7 @@ def _calibrate(worker: Worker) -> int:
     """Returns the number of steps that takes about the wanted time."""
     steps = 2
     while True:
-        found = worker.answer(steps)
+        found = worker.answer(steps, LIMIT_SECONDS)
         if found["seconds"] > flags.FLAGS.seconds / 4:
             wanted = found["steps"] * flags.FLAGS.seconds / found["seconds"]
             return max(1, int(wanted))
@@ -335,22 +283,17 @@ def measure_searches(console: Console) -> list[dict[str, Any]]:
     ]
     chosen = [race for race in races if _wanted(race.name)]
     found: list[dict[str, Any]] = []
-    with console.status("") as status:
+    with tempfile.TemporaryDirectory() as folder, console.status("") as status:
         for turn in range(flags.FLAGS.repeats):
             for race in chosen:
                 status.update(f"turn {turn + 1} of {flags.FLAGS.repeats}: {race.name}")
-                job = dataclasses.asdict(dataclasses.replace(race, root_seed=turn))
-                done = subprocess.run(
-                    [sys.executable, "-m", searches.__name__, json.dumps(job)],
-                    cwd=ROOT,
-                    env=os.environ | ENVIRONMENT,
-                    capture_output=True,
-                    text=True,
-                )
-                if done.returncode:
-                    last = done.stderr.strip().rpartition("\n")[2]
-                    console.print(f"{race.name} failed: {last}", markup=False)
-                    continue
-                found.append({"race": job, **json.loads(done.stdout)})
+                one = dataclasses.replace(race, root_seed=turn)
+                worker = Worker(folder, searches.serve, one)
+                try:
+                    found.append({"race": dataclasses.asdict(one), **worker.answer()})
+                except WorkerError as error:
+                    console.print(f"{race.name} failed: {error}", markup=False)
+                finally:
+                    worker.close()
     tables.show_searches(console, found)
     return found

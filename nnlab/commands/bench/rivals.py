@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contenders of `launch.bench`, each in its own worker process.
+"""The contenders of `launch.bench`, each in its own process.
 
-python -m nnlab.commands.bench.rivals '{"network": {...}, "contender": {...}}'
-
-The worker sets the contender up and answers with a line of JSON. Then it reads numbers
-of steps, one a line, trains for so many, and answers each with another line. An error's
-answer is `{"error": "..."}`. Each contender imports its own libraries: PyTorch and
-JAX never share a process.
+Each imports its own libraries: PyTorch and JAX never share a process.
 """
 
 import dataclasses
 import functools
 import importlib
-import json
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from multiprocessing import connection
 from typing import Any
 
 import numpy as np
@@ -33,6 +28,9 @@ Run = Callable[[int], int]
 
 SetUp = tuple[Run, dict[str, Any]]
 """A contender that is ready, and its plan for the record."""
+
+Answer = dict[str, Any]
+"""What a process answers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -496,13 +494,13 @@ KINDS: dict[str, tuple[str, Callable[..., SetUp]]] = {
 
 
 def serve(
-    network: Network, contender: Contender, lines: Iterable[str]
-) -> Iterator[dict[str, Any]]:
+    network: Network, contender: Contender, turns: Iterable[int]
+) -> Iterator[Answer]:
     """Sets a contender up and runs it.
 
     Yields:
       First plan, times (that of the set-up has data, compilation and two steps), device
-      and memory so far. Then for each of `lines`, which are numbers of steps, how many
+      and memory so far. Then for each of `turns`, which are numbers of steps, how many
       were done, how long they took, and memory.
     """
     module, set_up = KINDS[contender.kind]
@@ -524,9 +522,9 @@ def serve(
         "device": _device(),
         "peak_bytes": _peak_bytes(),
     }
-    for line in lines:
+    for wanted in turns:
         begin = time.perf_counter()
-        steps = run(int(line))
+        steps = run(wanted)
         seconds = time.perf_counter() - begin
         yield {"steps": steps, "seconds": seconds, "peak_bytes": _peak_bytes()}
 
@@ -548,20 +546,23 @@ def _peak_bytes() -> int:
     return devices.peak_resident_bytes()
 
 
-def main() -> None:
-    """Serves the job of the command line."""
-    # What libraries print goes to stderr; only answers go into the pipe.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    job = json.loads(sys.argv[1])
-    network, contender = Network(**job["network"]), Contender(**job["contender"])
+def work(
+    pipe: connection.Connection,
+    environment: Mapping[str, str],
+    answers: Callable[..., Iterator[Answer]],
+    *given: object,
+) -> None:
+    """Sends all that ``answers(*given, what the pipe receives)`` yields.
+
+    It is the whole work of a process. An error's answer is ``{"error": "..."}``.
+    """
+    os.environ.update(environment)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # what libraries print
+        os.dup2(nowhere, stream)
     try:
-        for answer in serve(network, contender, sys.stdin):
-            print(json.dumps(answer), file=answers, flush=True)
+        for answer in answers(*given, iter(pipe.recv, None)):
+            pipe.send(answer)
     except Exception as error:  # a contender that cannot do this network, or no more
         reason = str(error).strip() or type(error).__name__
-        print(json.dumps({"error": reason.splitlines()[0]}), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        pipe.send({"error": reason.splitlines()[0]})

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contenders of ``launch.bench --suite=search``: one search, three ways.
 
-python -m nnlab.commands.bench.searches RACE  # a `Race` as JSON
-
 Each chooses learning rate, momentum and width of a network with one hidden layer by
 Optuna's TPE sampler, and trains each trial with the same seeds, epochs and examples. It
 takes the trial with the highest mean final validation accuracy. The clock runs from
@@ -11,12 +9,10 @@ data in memory to that trial; it includes compilation but no imports.
 
 import dataclasses
 import functools
-import json
-import os
 import pathlib
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -188,17 +184,9 @@ def _programs(width: int, num_classes: int, inputs: Any, labels: Any) -> Any:
     return jax.jit(init), jax.jit(epoch, donate_argnums=0), jax.jit(accuracy)
 
 
-def main() -> None:
-    """Runs the search of the command line and prints its result as JSON."""
-    race = Race(**json.loads(sys.argv[1]))
-    answers = os.fdopen(os.dup(1), "w")  # what libraries print goes to stderr
-    os.dup2(2, 1)
+def serve(race: Race, _: object) -> Iterator[rivals.Answer]:
+    """Yields what a search found; see `rivals.work`."""
     if race.batch:
         devices.use_all_cores()  # stock JAX has one device and spreads each operation
     dataset = data.load(race.dataset, data_dir=race.data_dir)
-    found = by_population(race, dataset) if race.batch else by_loop(race, dataset)
-    print(json.dumps(found), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    yield by_population(race, dataset) if race.batch else by_loop(race, dataset)

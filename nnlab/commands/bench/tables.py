@@ -40,11 +40,6 @@ class Entry:
         """The median of `rates`."""
         return statistics.median(self.rates)
 
-    @property
-    def peak_bytes(self) -> int:
-        """Peak memory up to the last turn."""
-        return int(max(turn["peak_bytes"] for turn in self.turns))
-
     def against(self, other: "Entry") -> float:
         """Returns the median over the turns of the ratio to another's rate."""
         return statistics.median(a / b for a, b in zip(self.rates, other.rates))
@@ -61,8 +56,9 @@ class Entry:
         """Returns a row's cells: rate, spread, further ones, set-up and memory."""
         spread = (max(self.rates) - min(self.rates)) / 2 / self.rate
         setup = f"{self.ready['setup_seconds']:.1f}"
-        memory = f"{self.peak_bytes / 2**20:,.0f}"
-        return [f"{self.rate:,.0f}", f"±{spread:.0%}", *middle, setup, memory]
+        memory = max(turn["peak_bytes"] for turn in self.turns) / 2**20
+        shown = f"{self.rate:,.0f}", f"±{spread:.0%}"
+        return [*shown, *middle, setup, f"{memory:,.0f}"]
 
 
 def _print(
@@ -147,39 +143,6 @@ def show_study(console: Console, entries: Sequence[Entry], epochs: int = 100) ->
     for name, found in whole.items():
         if base and len(seconds[name]) == len(seconds[LOOP]):
             console.print(f"{name}: {base / found:.1f} times as fast as one by one")
-
-
-def show_scale(
-    console: Console, what: str, sizes: Sequence[int], entries: Sequence[Entry]
-) -> None:
-    """Prints how an epoch's time and the memory grow with networks or examples."""
-    if len(entries) < 3:
-        return  # the others were left out
-    title = f"\n{entries[0].network.name}, batch {entries[0].network.batch_size}"
-    if what == "examples":
-        title += f", {entries[0].contender.members} networks"
-    console.print(title)
-    seconds = [
-        e.network.steps_per_epoch * e.network.batch_size * e.contender.members / e.rate
-        for e in entries
-    ]
-    columns = (what, "examples/s", "spread", "epoch, s", "set-up, s", "peak MiB")
-    rows = zip(sizes, entries, seconds)
-    _print(console, columns, ([f"{n:,}", *e.cells(f"{s:.3g}")] for n, e, s in rows))
-    half, memory = len(sizes) // 2, [entry.peak_bytes for entry in entries]
-    each = (memory[-1] - memory[0]) / (sizes[-1] - sizes[0]) / 1024
-    console.print(
-        f"{sizes[half]:,} to {sizes[-1]:,} {what}: log-log slope of time "
-        f"{slope(sizes[half:], seconds[half:]):.2f}, of peak memory "
-        f"{slope(sizes[half:], memory[half:]):.2f} (linear: 1, wanted: at most 1.05); "
-        f"{each:.1f} KiB for each of the {what}"
-    )
-
-
-def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Returns the slope of the least-squares line through the logarithms."""
-    logs = [list(map(math.log, some)) for some in (sizes, values)]
-    return statistics.linear_regression(*logs).slope
 
 
 def show_searches(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
