@@ -202,8 +202,8 @@ class Model(Checked):
       activation: name of the hidden layers' activation (mlp, cnn).
       init: name of the kernels' initialiser.
       init_scale: traced factor on every initial kernel.
-      scale_of: further traced factors on the initial kernels of single layers, by name,
-        or of groups: first, hidden, last.
+      scale_of: traced factors on the initial kernels of single layers, by name, or of
+        groups: first, hidden, last.
       parametrization: "standard", or "mup": initial weights and rates change with the
         width so that what is learned does not (Yang et al. 2021), and the best rate of
         a narrow network is that of a wide one (mlp, cnn, stack).
@@ -324,8 +324,8 @@ class Optimizer(Checked):
         is 0 of sgd and rmsprop.
       nesterov: Nesterov's momentum; None for the optimizer's own default, which is
         false of sgd, rmsprop and adam.
-      weight_decay: traced; None for the optimizer's own default, which is 0 where it
-        has none.
+      weight_decay: traced weight decay; None for the optimizer's own default, which is
+        0 where it has none.
       decay_as: how weights decay: "coupled", added to the gradient; "decoupled", the
         rate times it subtracted from the weights; or "auto", as the optimizer itself
         does it (adamw, lion and the like), or else coupled.
@@ -333,8 +333,8 @@ class Optimizer(Checked):
         are named kernel or embedding.
       clip_norm: traced largest norm of a network's gradient, to which longer ones are
         scaled; 0 for no limit.
-      further: pairs of the optimizer's other hyperparameters and their values, sorted;
-        numbers with a decimal point are traced.
+      further: the optimizer's other hyperparameters, as sorted pairs of a name and a
+        value; a sweep of numbers with a decimal point compiles nothing.
       rate_of: traced factors on the learning rate of single layers, by name, or of
         groups: first, hidden, last, kernels, biases; an array in several has their
         product.
