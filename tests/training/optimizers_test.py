@@ -391,3 +391,26 @@ def test_reports_know_no_optax(tmp_path):
         "assert not {'optax', 'jax'} & set(sys.modules)",
     )
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
+
+
+def test_100_steps_of_lion_with_clipping_are_those_of_optax():
+    numbers = {"b1": 0.8, "b2": 0.95, "weight_decay": 0.02}
+    further = (("b1", 0.8), ("b2", 0.95))
+    of = Optimizer(name="lion", weight_decay=0.02, further=further)
+    traced = {"optimizer.b1": 0.8, "optimizer.b2": 0.95, "weight_decay": 0.02}
+    mine = optimizer(of, learning_rate=0.01, traced={**traced, "clip_norm": 0.5})
+    its = optax.chain(optax.clip_by_global_norm(0.5), optax.lion(0.01, **numbers))
+
+    def losses(rule):
+        def step(carry, _):
+            params, state = carry
+            updates, state = rule.update(gradient(params), state, params)
+            params = optax.apply_updates(params, updates)
+            return (params, state), jnp.sum(CURVATURE * params**2)
+
+        start = jnp.asarray(START)
+        return jax.lax.scan(step, (start, rule.init(start)), None, length=100)[1]
+
+    np.testing.assert_allclose(
+        *map(jax.jit(losses, static_argnums=0), (mine, its)), 1e-5
+    )
