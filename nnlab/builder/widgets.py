@@ -26,6 +26,7 @@ from nnlab.builder import controls, editing, messages, plots
 from nnlab.builder.controls import Row, box, button, close, control, html
 from nnlab.builder.training import (
     NO_MOMENTUM,
+    OPTIMIZERS,
     Settings,
     Training,
     keep_programs,
@@ -38,7 +39,7 @@ from nnlab.data.sources import SOURCES
 from nnlab.machine.files import absolute
 from nnlab.models import layers
 from nnlab.runs import provenance
-from nnlab.study import OPTIMIZERS, Study
+from nnlab.study import Study
 from nnlab.words.numbers import escaped
 
 SECONDS_OF_QUIET = 0.4

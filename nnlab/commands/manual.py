@@ -260,6 +260,10 @@ def _field(
     if not all(f'"{name}"' in text for name in choices):
         text += f"; one of {', '.join(choices)}"
     star = "*" if "traced" in field.metadata else ""
+    if "opened" in field.metadata:
+        return f"{prefix}NAME", text
+    if dataclasses.is_dataclass(field.default):
+        return f"{prefix}{field.name}.LAYER=1*", text
     return f"{prefix}{field.name}={_value(field.default)}{star}", text
 
 
