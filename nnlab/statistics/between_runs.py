@@ -88,14 +88,9 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class _Tested:
-    """What is tested of two sides.
+    """What is tested of two sides: over new examples, too, and over seeds `alone`.
 
-    Attributes:
-      effect, over: of new examples, too, where they are known; and its reach.
-      alone: over seeds.
-      least: p that the networks at chance allow.
-      notes: what the reader must know.
-      untested: why nothing is tested, or "".
+    `least` is the p that the networks at chance allow.
     """
 
     effect: Effect

@@ -141,8 +141,7 @@ class Findings:
     @once
     def rates(self) -> rate_range.Rates | None:
         """Which learning rates train; None if the trials differ in more."""
-        is_range = rate_range.is_range(self.results)
-        return rate_range.find(self.results) if is_range else None
+        return rate_range.find(self.results)
 
     @once
     def dropped(self) -> dict[float, list[int]]:

@@ -78,19 +78,13 @@ class Rates:
     edge: Edge
 
 
-def is_range(results: Results) -> bool:
-    """Whether the trials differ only in the learning rate."""
-    return results.study.swept() == (RATE,)
-
-
-def find(results: Results) -> Rates:
+def find(results: Results) -> Rates | None:
     """Finds the rates that train, the edge, and the fastest rate.
 
-    Raises:
-      ValueError: the trials differ in more than the learning rate.
+    None if the trials differ in more than the learning rate.
     """
-    if not is_range(results):
-        raise ValueError("the trials differ in more than the learning rate")
+    if results.study.swept() != (RATE,):
+        return None
     rates = {
         t.index: t.hyperparameters.optimizer.learning_rate
         for t in results.trials

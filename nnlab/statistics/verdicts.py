@@ -163,15 +163,9 @@ class _UntestedError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class _Side:
-    """The trials that stand for a side of a claim.
+    """The trials that stand for a side of a claim, or its number.
 
-    Attributes:
-      name: "left" or "right".
-      quantity: what is measured of them.
-      trials: one, or several whose mean counts; none for a number.
-      number: NaN for trials.
-      searched: from how many trials the best was chosen; 1 where none was chosen.
-      note: what the reader must know; may be "".
+    Of several trials the mean counts; `searched` is from how many the best was chosen.
     """
 
     name: str
