@@ -5,7 +5,9 @@ import pathlib
 import re
 import shlex
 import shutil
+import sys
 import tomllib
+import types
 from fnmatch import fnmatch
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ import pytest
 from launched import PROGRAMS, QUICKSTART, ROOT, launched
 
 import nnlab
+from nnlab.data import generated
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -143,6 +146,10 @@ def test_the_python_of_a_page_runs(page, here, monkeypatch):
         exec(block, known)  # scan: allowed
     if page == "docs/questions.md":  # a config's
         assert nnlab.define(sweep=list(known["sweep"]())).size().startswith("9 trials")
+    if page == "docs/extending.md":  # a file's
+        module = types.SimpleNamespace(xor=known["xor"])
+        monkeypatch.setitem(sys.modules, "nnlab.data.generated.xor", module)
+        assert generated.make("xor:60:0.2").test.size == 12
     if page == "docs/python.md":
         assert known["found"].workdir == here / "runs" / "rates"
         assert "test_top2_mean" in known["mine"].summary()

@@ -119,6 +119,7 @@ def read(
     name: str,
     missing: str,
     ignore: Sequence[str],
+    task: str,
     folders: tuple[Path, ...] = (),
 ) -> Dataset:
     """Makes a dataset of tables.
@@ -131,14 +132,14 @@ def read(
       option: "COLUMN", "SIZE" or "COLUMN:SIZE": the label column, else "label" or the
         only one of classes; and the height and width of images.
       name: the dataset's name in tables and captions.
-      missing, ignore: as for `tabular.read`.
+      missing, ignore, task: as for `tabular.read`.
       folders: where an image may lie whose path is stored instead of its bytes.
 
     Raises:
       ValueError: there are no such columns, cells cannot be used, images are damaged,
         or the labels are no classes.
     """
-    table.check_missing(missing)
+    table.check_options(missing, task)
     source = _source(parts, where, kind, option, ignore, folders)
     notes = []
     for part, one in parts.items():
@@ -170,9 +171,9 @@ def read(
             f"{name}: size {source.size} is for images, and {where} has none"
         )
     made = (
-        _of_images(source, pictures[0], name, missing)
+        _of_images(source, pictures[0], name, missing, task)
         if pictures
-        else _of_cells(source, name, missing)
+        else _of_cells(source, name, missing, task)
     )
     return dataclasses.replace(made, notes=(*notes, *made.notes))
 
@@ -319,7 +320,7 @@ def _is_nested(of: pa.DataType) -> bool:
 # Numbers and texts.
 
 
-def _of_cells(source: _Source, name: str, missing: str) -> Dataset:
+def _of_cells(source: _Source, name: str, missing: str, task: str) -> Dataset:
     rows = source.rows
     names = [
         one
@@ -339,6 +340,7 @@ def _of_cells(source: _Source, name: str, missing: str) -> Dataset:
         names,
         np.full((len(rows), len(names)), np.nan, np.float32),
         np.array(values, object)[codes],
+        task=task,
     )
     for i, one in enumerate(names):
         column = rows[one]
@@ -374,7 +376,9 @@ def _is_number(of: pa.DataType) -> bool:
 # Images.
 
 
-def _of_images(source: _Source, column: str, name: str, missing: str) -> Dataset:
+def _of_images(
+    source: _Source, column: str, name: str, missing: str, task: str
+) -> Dataset:
     codes, values = source.values(source.label)
     texts = np.array(values, object)[codes]
     stored = source.rows[column]
@@ -398,7 +402,9 @@ def _of_images(source: _Source, column: str, name: str, missing: str) -> Dataset
     kept = np.flatnonzero(~gone)
     texts, parts = texts[kept], table.parts_of(parts, kept, source.where)
     about = table.Cells(source.where, source.label, [], np.empty((0, 0)), texts)
+    about.task = task
     classes = table.classes_of(about)
+    notes += table.told_of(about, classes)
     sources = [_stored(source, stored, int(row)) for row in kept]
     try:
         pixels, odd = images.decode(sources, source.size, source.where)

@@ -25,7 +25,7 @@ from nnlab.machine.files import absolute, remove_abandoned, replacing
 _FORMAT = 4
 # Fields of a dataset that are stored as JSON; the others are arrays or None.
 _ABOUT = ("class_names", "scale", "feature_names", "notes")
-_ARRAYS = ("class_values", "origin")
+_ARRAYS = ("class_values", "origin", "target_mean", "target_unit")
 _SPLITS = ("train", "validation", "test")
 
 
@@ -97,7 +97,8 @@ def read(
             }
             expected = digest or str(stored["digest"])
         train, validation, test = (Split(*part) for part in parts)
-        if digest_of(train, validation, test, arrays.get("origin")) != expected:
+        known = {name: arrays.get(name) for name in _ARRAYS[1:]}
+        if digest_of(train, validation, test, **known) != expected:
             return None
         return Dataset(
             name,

@@ -11,13 +11,18 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nnlab.data import labels as classes
-from nnlab.data import numbers
-from nnlab.data.splits import divided
+from nnlab.data import numbers, targets
+from nnlab.data.splits import divided, strata
+from nnlab.data.targets import AUTO, CLASSIFICATION, REGRESSION
+
+R2 = "r2"
+"""The share of the targets' variance that a regression explains."""
 
 # From 8-bit images to [0, 1].
 IMAGE_SCALE = 1 / 255
@@ -57,7 +62,7 @@ class Split:
 
     Attributes:
       inputs: (N, *input_shape), uint8, float32 or, for tokens, int32; C-contiguous.
-      labels: (N,), int32 in [0, C).
+      labels: (N,), int32 in [0, C); of a regression the targets, (N, C), float32.
     """
 
     inputs: np.ndarray
@@ -78,7 +83,8 @@ class Dataset:
       train: the examples to learn from, in canonical order.
       validation: the examples to choose by, taken from the training examples.
       test: the examples to report on.
-      class_names: C names; label i means class_names[i].
+      class_names: C names; label i means class_names[i]. Of a regression the names of
+        its C targets.
       scale: the network's input is inputs * scale: 1/255 for 8-bit images, 1/16 for
         digits, 1.0 for data that is float already.
       digest: sha256 (hex) of all arrays of the whole dataset, their shapes and dtypes;
@@ -88,6 +94,9 @@ class Dataset:
         means class_values[i]. None where they are 0..C-1.
       origin: what was subtracted from the user's inputs so that float32 can tell them
         apart: float64, (F,) for a table, else (). None for nothing.
+      target_mean, target_unit: (C,), float64, of a regression: a stored target times
+        its unit plus its mean is the user's number. They are mean and standard
+        deviation of the training examples. None for classes.
       notes: what the user must know about how the data were read.
       vocabulary: number of different tokens, of which inputs are indices; 0 for inputs
         that are numbers.
@@ -105,6 +114,8 @@ class Dataset:
     origin: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     vocabulary: int = 0
+    target_mean: np.ndarray | None = None
+    target_unit: np.ndarray | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -113,16 +124,18 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """C, the number of classes."""
+        """C, the number of classes, or of a regression's targets."""
         return len(self.class_names)
 
     @property
-    def score(self) -> str:
-        """What networks are compared by: "accuracy", or "r2" where labels are numbers.
+    def is_regression(self) -> bool:
+        """Whether the labels are numbers, not classes."""
+        return self.target_unit is not None
 
-        r2 is the share of the labels' variance that is explained.
-        """
-        return "r2" if self.train.labels.dtype.kind == "f" else "accuracy"
+    @property
+    def score(self) -> str:
+        """The metric, 1 at best, by which networks are compared."""
+        return R2 if self.is_regression else "accuracy"
 
     @property
     def is_table(self) -> bool:
@@ -172,6 +185,7 @@ class Dataset:
         scale: float | None = None,
         feature_names: Sequence[str] = (),
         class_values: npt.ArrayLike | None = None,
+        task: str = AUTO,
         copy: bool = True,
     ) -> "Dataset":
         """Makes a dataset from your own arrays.
@@ -190,7 +204,8 @@ class Dataset:
             W, 1). The columns of a data frame name the features.
           labels: (N,), integers, booleans, whole-numbered floats or strings. They
             become 0..C-1, strings in the order of `labels.in_order`. Class names and
-            class values keep what they were.
+            class values keep what they were. Floats with fractions, (N,) or (N, C), are
+            the targets of a regression, see `task`.
           test_inputs: (M, ...), with the dtype and example shape of inputs. The columns
             of two tables are matched by name.
           test_labels: (M,), as labels.
@@ -202,6 +217,10 @@ class Dataset:
             and 1.0 for floats.
           feature_names: F names for the columns of inputs of shape (N, F).
           class_values: (C,), the user's labels of class_names, if not integers.
+          task: "classification", or "regression", also of whole numbers; "auto" tells
+            by the labels. The targets of a regression are stored less their mean and
+            divided by their standard deviation over the training examples. They are
+            named by the columns of a data frame, or by class_names.
           copy: False, for float32 without a test set, sorts the inputs in place.
 
         Raises:
@@ -223,7 +242,8 @@ class Dataset:
                 "together"
             )
         feature_names = tuple(feature_names) or numbers.columns_of(inputs)
-        x, y = _checked(inputs, labels, "")
+        x, y = _checked(inputs, labels, "", task=task)
+        task = REGRESSION if y.dtype.kind == "f" else CLASSIFICATION
         x, origin = _stored(x, feature_names)
         if test_inputs is None or test_labels is None:
             encoded = _encode(y, labels, class_names)
@@ -231,12 +251,13 @@ class Dataset:
             train, validation, test = parts
         else:
             names = feature_names
-            test_x, test_y = _checked(test_inputs, test_labels, "test_", names, x.dtype)
+            of = names, x.dtype, task
+            test_x, test_y = _checked(test_inputs, test_labels, "test_", *of)
             end = len(y) + len(test_y)
             every, further = classes.joined(y, test_y), x[:0]
             if validation_inputs is not None and validation_labels is not None:
                 further, more = _checked(
-                    validation_inputs, validation_labels, "validation_", names, x.dtype
+                    validation_inputs, validation_labels, "validation_", *of
                 )
                 every = classes.joined(every, more)
             encoded = _encode(every, labels, class_names)
@@ -249,6 +270,9 @@ class Dataset:
                 train, validation = _cut(x, encoded, len(y), ("train", "validation"))
             test = Split(*canonical(_like(test_x, x, origin), codes[1]))
         values = encoded.values if class_values is None else np.array(class_values)
+        moments: dict[str, Any] = {}
+        if task == REGRESSION:
+            (train, validation, test), moments = _standardized(train, validation, test)
         return cls(
             name=name,
             train=train,
@@ -256,27 +280,51 @@ class Dataset:
             test=test,
             class_names=encoded.names,
             scale=_scale(scale, x.dtype),
-            digest=digest_of(train, validation, test, origin),
+            digest=digest_of(train, validation, test, origin, **moments),
             feature_names=feature_names,
-            class_values=read_only(values),
+            class_values=None if values is None else read_only(values),
             origin=origin,
+            **moments,
         )
 
 
+def _standardized(*splits: Split) -> tuple[list[Split], dict[str, np.ndarray]]:
+    """Returns a regression's splits with targets in units of the training examples'.
+
+    The second result has these units and the means, as fields of a `Dataset`.
+    """
+    known = splits[0].labels
+    mean, unit = known.mean(axis=0), known.std(axis=0)
+    if not (unit > 0).all():
+        raise ValueError(
+            f"all training targets are {known[0, int(unit.argmin())]:g}: a regression "
+            "needs targets that differ"
+        )
+    found = [
+        Split(split.inputs, read_only(((split.labels - mean) / unit).astype("f4")))
+        for split in splits
+    ]
+    return found, {"target_mean": read_only(mean), "target_unit": read_only(unit)}
+
+
 def digest_of(
-    train: Split, validation: Split, test: Split, origin: np.ndarray | None = None
+    train: Split,
+    validation: Split,
+    test: Split,
+    origin: np.ndarray | None = None,
+    **more: np.ndarray | None,
 ) -> str:
     """Returns the sha256 (hex) of all arrays of a dataset.
 
-    It covers names, dtypes, shapes and bytes of the six arrays, and of `origin`, which
-    was subtracted from the inputs, if there is one.
+    It covers names, dtypes, shapes and bytes of the six arrays, of `origin`, which was
+    subtracted from the inputs, and of `more` arrays, where there are any.
     """
     arrays: dict[str, np.ndarray] = {}
     splits = {"train": train, "validation": validation, "test": test}
     for name, split in splits.items():
         arrays |= {f"{name}.inputs": split.inputs, f"{name}.labels": split.labels}
-    if origin is not None:
-        arrays["origin"] = origin
+    further = {"origin": origin, **more}
+    arrays |= {name: one for name, one in further.items() if one is not None}
     digest = hashlib.sha256()
     for name, array in arrays.items():
         little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -296,15 +344,15 @@ def canonical(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorts examples by the sha256 of their bytes and label; returns them read-only.
 
-    Inputs are (N, ...), of any dtype, labels (N,), integers. copy=False sorts the
-    inputs in place.
+    Inputs are (N, ...), of any dtype, labels (N,), integers, or (N, C), float64.
+    copy=False sorts the inputs in place.
     """
     return _arranged(inputs, labels, _canonical_order(inputs, labels), copy)
 
 
 def _canonical_order(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     examples = inputs.astype(inputs.dtype.newbyteorder("<"), order="C", copy=False)
-    codes = labels.astype("<i4")
+    codes = labels.astype("<i4" if labels.dtype.kind in "iu" else "<f8")
     digests = b"".join(
         hashlib.sha256(example.tobytes() + code.tobytes()).digest()
         for example, code in zip(examples, codes, strict=True)
@@ -338,13 +386,14 @@ def _cut(
     One array holds all sets, so that nothing is copied twice.
     """
     codes = encoded.codes[:count]
-    order, there = _canonical_order(inputs, codes), len(np.unique(codes))
+    classes = strata(codes)
+    order, there = _canonical_order(inputs, codes), len(np.unique(classes))
     share = -(-count // _TEST_SHARE) if "test" in names else 0
     # Of few examples a fifth or a sixth may be less than one of each class.
     validation = max(validation_size(count - share), there)
     test = max(share, there) if share else 0
     sizes = dict(zip(names, (count - test - validation, validation, test)))
-    parts = divided(codes[order], sizes, encoded.names)
+    parts = divided(classes[order], sizes, encoded.names)
     x, y = _arranged(inputs, codes, order[np.concatenate([*parts.values()])], copy)
     ends = np.cumsum([*sizes.values()])[:-1]
     return [Split(*part) for part in zip(np.split(x, ends), np.split(y, ends))]
@@ -364,10 +413,11 @@ def _checked(
     part: str,
     names: Sequence[str] = (),
     like: np.dtype | None = None,
+    task: str = AUTO,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Checks inputs and labels; `part` is "test_" or "". See `_as_inputs`."""
     x = _as_inputs(inputs, f"{part}inputs", like, names)
-    y = classes.check(labels, f"{part}labels")
+    y = targets.check(labels, f"{part}labels", task)
     if len(x) != len(y):
         raise ValueError(
             f"{len(x)} {part}inputs but {len(y)} {part}labels: there must be one label "
@@ -440,6 +490,8 @@ def _encode(
     labels: np.ndarray, given: npt.ArrayLike, class_names: Sequence[str] | None
 ) -> classes.Encoded:
     """Turns labels into codes, and checks those that are codes already."""
+    if labels.dtype.kind == "f":
+        return targets.encode(labels, given, class_names)
     encoded = classes.encode(labels, getattr(given, "dtype", None))
     values = encoded.values
     if len(values) < 2:
@@ -450,7 +502,7 @@ def _encode(
         if 2 * len(values) > len(labels):
             raise ValueError(
                 f"{len(values):,} different labels of {len(labels):,} examples: a "
-                "class needs two on average, and nnlab does no regression"
+                "class needs two on average; task='regression' takes them as numbers"
             )
         return encoded
     names = tuple(class_names)

@@ -13,6 +13,7 @@ from typing import Any
 
 from nnlab.data import arrow, cache, table
 from nnlab.data.dataset import Dataset
+from nnlab.data.targets import AUTO
 from nnlab.machine import network
 from nnlab.machine.files import shown
 from nnlab.words.errors import extra, line_of
@@ -34,6 +35,7 @@ def read(
     name: str,
     missing: str = "refuse",
     ignore: Sequence[str] = (),
+    task: str = AUTO,
 ) -> Dataset:
     """Reads a data set of Hugging Face, from nnlab's cache if it is unchanged.
 
@@ -44,7 +46,7 @@ def read(
       path: a folder that `save_to_disk` wrote; None for a data set on the hub.
       argument: what follows the path: see `arrow.read`; on the hub the data set's name
         before it, OWNER/NAME or OWNER/NAME/CONFIG, and a colon.
-      name, missing, ignore: as for `arrow.read`.
+      name, missing, ignore, task: as for `arrow.read`.
 
     Returns:
       The dataset: a table in the units of its columns, or images, uint8.
@@ -79,7 +81,7 @@ def read(
     ]
     how = [[part, split._fingerprint] for part, split in splits.items()]
     entry = cache.entry(
-        "hf", files, (how, str(path), argument, missing, *ignore, PIL.__version__)
+        "hf", files, (how, str(path), argument, missing, task, *ignore, PIL.__version__)
     )
 
     def make() -> Dataset:
@@ -91,6 +93,7 @@ def read(
             name=name,
             missing=missing,
             ignore=ignore,
+            task=task,
             folders=tuple(folder.resolve() for folder in folders),
         )
 

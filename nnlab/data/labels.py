@@ -29,14 +29,14 @@ class Encoded:
     """Labels as codes.
 
     Attributes:
-      codes: (N,), int32 in [0, C).
+      codes: (N,), int32 in [0, C); of a regression the targets, (N, C), float64.
       names: C names, in NFC.
-      values: (C,), the user's own labels.
+      values: (C,), the user's own labels; None for targets.
     """
 
     codes: np.ndarray
     names: tuple[str, ...]
-    values: np.ndarray
+    values: Any
 
 
 def in_order(texts: Iterable[str]) -> list[str]:
@@ -143,9 +143,9 @@ def _of_one_type(array: np.ndarray, what: str) -> np.ndarray:
             raise ValueError(f"{what} of {dtype} do not all fit into 64 bits")
         if (fractions := array[array % 1 != 0]).size:
             raise ValueError(
-                f"{what} of {dtype} have fractions, such as {fractions[0]:g}, and "
-                "nnlab does no regression: make classes of them by np.digitize, or by "
-                ".astype(str) if each value is a class"
+                f"{what} of {dtype} have fractions, such as {fractions[0]:g}: make "
+                "classes of them by np.digitize, or by .astype(str) if each value is a "
+                "class"
             )
         return array.astype(np.int64)
     if array.dtype.kind in "iu":

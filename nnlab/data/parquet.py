@@ -11,6 +11,7 @@ import pyarrow.parquet
 from nnlab.data import arrow, cache, table
 from nnlab.data.dataset import Dataset
 from nnlab.data.reading import absent, reading
+from nnlab.data.targets import AUTO
 from nnlab.words.numbers import joined
 
 # How files, or the folders that they are in, say their part.
@@ -27,6 +28,7 @@ def read(
     name: str,
     missing: str = "refuse",
     ignore: Sequence[str] = (),
+    task: str = AUTO,
 ) -> Dataset:
     """Reads a Parquet file or a folder of them, from the cache if they are unchanged.
 
@@ -37,7 +39,7 @@ def read(
 
     Args:
       path: the file or the folder.
-      option, name, missing, ignore: as for `arrow.read`.
+      option, name, missing, ignore, task: as for `arrow.read`.
 
     Returns:
       The dataset: a table in the units of the file, or images, uint8.
@@ -55,7 +57,9 @@ def read(
         files = [file for some in parts.values() for file in some]
         how = [[*map(str, some)] for some in parts.values()]
         entry = cache.entry(
-            "parquet", files, (how, [*parts], option, missing, *ignore, PIL.__version__)
+            "parquet",
+            files,
+            (how, [*parts], option, missing, task, *ignore, PIL.__version__),
         )
         return cache.kept(
             entry,
@@ -67,6 +71,7 @@ def read(
                 name=name,
                 missing=missing,
                 ignore=ignore,
+                task=task,
             ),
             name=name,
         )

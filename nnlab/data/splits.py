@@ -94,6 +94,14 @@ def _check(
             )
 
 
+def strata(labels: np.ndarray) -> np.ndarray:
+    """Returns what parts are stratified by: the classes; 0 for a regression's targets.
+
+    Labels are (N,), integers, or targets (N, C); the result is (N,), integers.
+    """
+    return labels if labels.ndim == 1 else np.zeros(len(labels), np.int32)
+
+
 def drawn(
     labels: np.ndarray,
     sizes: Mapping[str, int],
@@ -108,5 +116,5 @@ def drawn(
     """
     generator = np.random.default_rng([root_seed, seed, _STREAM])
     order = generator.permutation(len(labels)).astype(np.int32)
-    parts = divided(labels[order], sizes, class_names)
+    parts = divided(strata(labels)[order], sizes, class_names)
     return {name: order[part] for name, part in parts.items()}

@@ -18,6 +18,7 @@ import numpy as np
 
 from nnlab.data import labels
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
+from nnlab.data.targets import AUTO, CLASSIFICATION, REGRESSION, TASKS
 from nnlab.words.spelling import nearest
 
 LABEL = "label"
@@ -57,6 +58,7 @@ class Cells:
       marks: likewise, the texts of the column that stand for a missing cell.
       wrong: whether there is a cell that cannot be used at all.
       header: where a header may be missing, such as "t.csv, line 1"; "" if it cannot.
+      task: what the labels are, one of `targets.TASKS`.
     """
 
     where: str
@@ -68,6 +70,7 @@ class Cells:
     marks: dict[int, set[str]] = field(default_factory=dict)
     wrong: bool = False
     header: str = ""
+    task: str = AUTO
 
     def missing(self) -> np.ndarray:
         """Which cells are missing, bool (N, F)."""
@@ -139,12 +142,13 @@ def fault_of_names(kept: Sequence[str], label: str) -> str:
     return only(label) if len(kept) == 1 else ""
 
 
-def check_missing(missing: str) -> None:
-    """Refuses an unknown way to treat missing cells (ValueError)."""
-    if missing not in MISSING:
-        raise ValueError(
-            f"csv.missing={missing!r} is not known{nearest(missing, MISSING)}"
-        )
+def check_options(missing: str, task: str) -> None:
+    """Refuses an unknown way to treat missing cells or labels (ValueError)."""
+    for name, value, known in (("missing", missing, MISSING), ("task", task, TASKS)):
+        if value not in known:
+            raise ValueError(
+                f"csv.{name}={value!r} is not known{nearest(value, known)}"
+            )
 
 
 def only(label: str) -> str:
@@ -217,7 +221,7 @@ def dataset(
         )
     del gone
     classes = classes_of(cells)
-    notes += _identifiers(cells)
+    notes += told_of(cells, classes) + _identifiers(cells)
     columns, inputs, told = _encoded(cells)
     try:
         made = _dataset(inputs, columns, classes, name, parts)
@@ -270,8 +274,18 @@ def _fault(cells: Cells, i: int, text: str, missing: str) -> str:
     )
 
 
+def told_of(cells: Cells, classes: labels.Encoded) -> list[str]:
+    """Returns a note where labels were taken for numbers without being asked."""
+    if cells.task != AUTO or classes.values is not None:
+        return []
+    return [
+        f"column {cells.label!r} holds many numbers, so this is a regression: "
+        "csv.task=classification makes each a class"
+    ]
+
+
 def classes_of(cells: Cells) -> labels.Encoded:
-    """Makes classes of the labels, and refuses a quantity (ValueError)."""
+    """Makes classes of the labels, or targets if they are a quantity."""
     texts: list[str] = cells.labels.tolist()
     path, label, count = cells.where, cells.label, len(texts)
     for text in {*texts}:
@@ -287,7 +301,18 @@ def classes_of(cells: Cells) -> labels.Encoded:
             f"{cells.header}: it looks like an example, not like a header "
             "that names the columns: write one above it"
         )
-    number = len(classes.names)
+    number, kind = len(classes.names), classes.values.dtype.kind
+    is_quantity = (kind == "f" and number > _MOST_FRACTIONS) or (
+        kind in "iu" and number > _MOST_WHOLE and count < _FEW * number
+    )
+    if cells.task == REGRESSION or (cells.task == AUTO and is_quantity):
+        if kind not in "iuf":
+            raise ValueError(
+                f"{path}: column {label!r} holds texts, such as {classes.names[0]!r}: "
+                "csv.task=regression needs numbers"
+            )
+        numbers = classes.values[classes.codes].astype(np.float64)
+        return labels.Encoded(numbers[:, np.newaxis], (label,), None)
     if number < 2:
         raise ValueError(
             f"{path} has only the label {classes.names[0]!r} in column {label!r}: at "
@@ -296,13 +321,10 @@ def classes_of(cells: Cells) -> labels.Encoded:
     found = (
         f"{path} has {number:,} different labels in column {label!r} of {count:,} rows"
     )
-    kind = classes.values.dtype.kind
-    if (kind == "f" and number > _MOST_FRACTIONS) or (
-        kind in "iu" and number > _MOST_WHOLE and count < _FEW * number
-    ):
+    if is_quantity:
         raise ValueError(
-            f"{found}, all numbers: that would be regression, but nnlab learns "
-            "classes; put the numbers into a few bins (pandas.cut) and give each a name"
+            f"{found}, all numbers: leave out csv.task=classification to learn them as "
+            "numbers, or put them into a few bins (pandas.cut) and give each a name"
         )
     if 2 * number > count:
         raise ValueError(f"{found}: a class needs two examples on average")
@@ -415,7 +437,11 @@ def _dataset(
         train=train,
         validation=validation,
         test=test,
-        digest=digest_of(train, validation, test, origin),
+        digest=digest_of(
+            *(train, validation, test, origin),
+            target_mean=dataset.target_mean,
+            target_unit=dataset.target_unit,
+        ),
         feature_names=tuple(columns),
         origin=origin,
     )
@@ -443,7 +469,9 @@ def from_parts(
     inputs: np.ndarray, classes: labels.Encoded, parts: np.ndarray | None, **more: Any
 ) -> Dataset:
     """Makes a dataset of examples (N, ...), cut as `parts` says; see `dataset`."""
+    task = REGRESSION if classes.values is None else CLASSIFICATION
     about = {"class_names": classes.names, "class_values": classes.values, **more}
+    about["task"] = task
     if parts is None:
         return Dataset.from_arrays(inputs, classes.codes, copy=False, **about)
     for number, part in enumerate(PARTS[1:], 1):

@@ -22,6 +22,7 @@ from nnlab.data import cache, labels, table
 from nnlab.data.dataset import Dataset
 from nnlab.data.numbers import one_line
 from nnlab.data.reading import absent, reading
+from nnlab.data.targets import AUTO
 from nnlab.words.numbers import count as counted
 from nnlab.words.spelling import nearest
 
@@ -95,6 +96,7 @@ def read(
     label: str = table.LABEL,
     missing: str = "refuse",
     ignore: Sequence[str] = (),
+    task: str = AUTO,
 ) -> Dataset:
     """Reads a table, from the cache if it has been read before.
 
@@ -110,6 +112,8 @@ def read(
       missing: what to do with rows with missing cells (`labels.MISSING`), see
         `table.dataset`.
       ignore: names of columns that are left out.
+      task: "classification" makes a class of each label, "regression" takes labels for
+        numbers; "auto" does where many differ, see `table.classes_of`.
 
     Returns:
       The dataset; inputs are (N, F) in the units of the file.
@@ -119,7 +123,7 @@ def read(
       ValueError: the table is malformed (the message names the line), or its labels are
         no classes.
     """
-    table.check_missing(missing)
+    table.check_options(missing, task)
     if not path.is_file():
         raise absent(path, "table", "file")
     before = csv.field_size_limit(_LONGEST_LINE)  # 131,072 characters by default
@@ -128,8 +132,10 @@ def read(
             layout = _layout(path, one_line(label), [one_line(one) for one in ignore])
             with path.open("rb") as stream:
                 content = hashlib.file_digest(stream, "sha256").hexdigest()
-            entry = cache.entry("csv", [], (content, label, missing, *ignore))
-            return cache.kept(entry, lambda: _read(layout, name, missing), name=name)
+            entry = cache.entry("csv", [], (content, label, missing, task, *ignore))
+            return cache.kept(
+                entry, lambda: _read(layout, name, missing, task), name=name
+            )
     except UnicodeDecodeError as error:
         raise ValueError(_undecodable(path)) from error
     finally:
@@ -275,13 +281,12 @@ def _measured(layout: _Layout) -> tuple[_Layout, int]:
 # What is in its cells.
 
 
-def _read(layout: _Layout, name: str, missing: str) -> Dataset:
+def _read(layout: _Layout, name: str, missing: str, task: str) -> Dataset:
     layout, count = _measured(layout)
     if not count:
         raise ValueError(f"{layout.path} has a header but no rows")
-    found = table.dataset(
-        _cells(layout, count), lambda: _texts(layout), name=name, missing=missing
-    )
+    cells = replace(_cells(layout, count), task=task)
+    found = table.dataset(cells, lambda: _texts(layout), name=name, missing=missing)
     if 0 not in layout.left_out or layout.columns[0]:
         return found
     note = "the first column, which has no name, is left out as an index"

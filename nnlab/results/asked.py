@@ -18,6 +18,8 @@ from nnlab.words.spelling import nearest
 
 KEYS = ("trial", "seed", "step", "epoch", "examples")
 """Columns of the curves that say of what a row is."""
+METRICS = ("loss", "accuracy", "r2", "mae")
+"""What is measured of every split, of classes or of numbers."""
 _BY_LAYER = r"grad_norm_\w+|\w+_active_share"
 """Columns whose names hold those of layers."""
 
@@ -42,7 +44,7 @@ def of_study(
     sets += ["test_moved"] * (moved.moved_pixels > 0)
     sets += ["test_rotated"] * (moved.rotated_degrees > 0)
     sets += ["train_clean"] * study.has_label_noise()
-    metrics = ("loss", "accuracy", *study.further_metrics(), *own_metrics)
+    metrics = (*METRICS, *study.further_metrics(), *own_metrics)
     measured = [f"{split}_{metric}" for split in sets for metric in metrics]
     trials = () if study.search.space else study.trials()
     columns = [name for name in CURVES if name not in KEYS]

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnlab import results
+from nnlab.results.tables import ACCURACIES
 from nnlab.study.members import Members
 
 _STATUSES = np.array(results.STATUSES)
@@ -312,7 +313,10 @@ def curves_table(
     The `columns` come first.
     """
     found = [part._curves() for part in parts]
-    return _sorted(found, columns, "trial", "seed", "step")
+    whole = _sorted(found, columns, "trial", "seed", "step")
+    if "validation_r2" in whole.column_names:  # of a regression
+        return whole.drop_columns([*ACCURACIES])
+    return whole
 
 
 def members_table(

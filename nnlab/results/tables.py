@@ -36,7 +36,8 @@ from nnlab.machine.files import (
 )
 from nnlab.results import answers, cells, pictures
 from nnlab.results.answers import Answers
-from nnlab.study import OF_TRIAL, Study, Trial, digest_json
+from nnlab.study import OF_TRIAL, SCORES, Quantity, Study, Trial, digest_json
+from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, lacking
 from nnlab.words.spelling import nearest, nearest_file
 
@@ -66,6 +67,8 @@ CURVES: dict[str, pa.DataType] = {
         for metric in ("loss", "accuracy")
     },
 }
+ACCURACIES = {name for name in CURVES if name.endswith("accuracy")}
+"""Columns of the curves that a regression does not have."""
 MEMBERS: dict[str, pa.DataType] = {
     **_KEYS,
     "status": pa.string(),
@@ -192,11 +195,42 @@ class Results:
 
     @functools.cached_property
     def score(self) -> str:
-        """What trials are compared by: "accuracy", or "r2" where numbers are learnt.
+        """What trials are compared by, 1 at best: "accuracy", or "r2" of a regression.
 
-        r2 is the share of the targets' variance that is explained, at most 1.
+        Both have columns of each split, such as `test_score`. r2 is the share of the
+        targets' variance that is explained.
         """
-        return "r2" if "validation_r2" in self.metrics else "accuracy"
+        numbers = any("targets" in about for about in self.config["datasets"].values())
+        return SCORES[numbers]
+
+    @property
+    def validation_score(self) -> str:
+        """The column by which the best trial is chosen."""
+        return f"validation_{self.score}"
+
+    @property
+    def test_score(self) -> str:
+        """The column that is reported of the best trial."""
+        return f"test_{self.score}"
+
+    @property
+    def in_nats(self) -> bool:
+        """Whether all losses are cross-entropies."""
+        return self.score == SCORES[0] and self._have_loss("softmax_cross_entropy")
+
+    @property
+    def in_squares(self) -> bool:
+        """Whether all losses are squared errors of a regression."""
+        return self.score == SCORES[1] and self._have_loss("squared_error")
+
+    def _have_loss(self, name: str) -> bool:
+        asked = {trial.hyperparameters.loss.name for trial in self.trials}
+        return asked <= {AUTO, name} and "loss" not in self.study.own.functions
+
+    @property
+    def tested(self) -> Quantity:
+        """The final `test_score`."""
+        return Quantity(metric=self.test_score)
 
     @functools.cached_property
     def _curves(self) -> "_ByTrial":
@@ -570,7 +604,8 @@ def _decoded(
         found = pyarrow.csv.read_csv(pa.BufferReader(content), convert_options=options)
         found = cells.decoded(found)
     kinds = {name: columns.get(name, pa.float64()) for name in found.column_names}
-    if found.schema.types != [*kinds.values()] or not columns.keys() <= kinds.keys():
+    needed = columns.keys() - (ACCURACIES if "validation_r2" in kinds else set())
+    if found.schema.types != [*kinds.values()] or not needed <= kinds.keys():
         raise ValueError("its columns are not those that a run writes")
     ends = {"trial": len(study.sweep), "seed": study.num_seeds}
     for name in sorted(_WHOLE & columns.keys()):

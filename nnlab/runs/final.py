@@ -165,7 +165,9 @@ def judged_trees(
 
     `splits` are those of each seed.
     """
-    found = {}
+    found: dict[str, dict[str, np.ndarray]] = {}
+    if "test_accuracy" not in fits[0][0].metrics:  # of a regression
+        return found
     for split in fits[0][0].probabilities:
         each = [
             [

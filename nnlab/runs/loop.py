@@ -215,7 +215,7 @@ class _Training:
     def _begin(self) -> None:
         self._run.recorder.tell(self._record, "compiling")
         self.state = self._start()
-        if self._run.has_pictures:
+        if self._run.has_pictures and not self._program.dataset.is_regression:
             self._before = final.probabilities(self._program, self.state)
 
     def _restore(self, saved: Saved) -> None:
@@ -478,6 +478,7 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
             depths=model.tree_depths,
             seed=run.study.root_seed + run.study.index_of("noise", seed),
             train_evaluation_size=TRAIN_EVALUATION_SIZE,
+            unit=program.dataset.target_unit,
         )
 
     fits: list[list[trees.Fit]] = []
@@ -493,7 +494,7 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
                 record.add_trees(trial, seed, fit, inferences)
                 recorder.tell(record, "growing")
                 fits[-1].append(fit)
-        if run.has_pictures:
+        if run.has_pictures and not program.dataset.is_regression:
             record.seen[trial.index] = final.seen_of_trees(program, fits[-1])
     for (transform, amount), split in program.test_sets.severities.items():
         inputs, size = split.inputs, len(split.labels)

@@ -60,6 +60,7 @@ def record(study: Study, programs: Sequence[Program]) -> dict[str, Any]:
                 "origin": None if dataset.origin is None else dataset.origin.tolist(),
                 "digest": dataset.digest,
                 "notes": list(dataset.notes),
+                **_targets(dataset),
             }
             for name, dataset in largest.items()
         },
@@ -83,9 +84,19 @@ def record(study: Study, programs: Sequence[Program]) -> dict[str, Any]:
     }
 
 
+def _targets(dataset: Dataset) -> dict[str, Any]:
+    """Returns mean and unit of a regression's targets; nothing of classes."""
+    some = {"mean": dataset.target_mean, "unit": dataset.target_unit}
+    found = {name: each.tolist() for name, each in some.items() if each is not None}
+    return {"targets": found} if found else {}
+
+
 def chance_of(dataset: Dataset) -> float:
-    """Returns a constant answer's score: the largest validation class's share, or 0."""
-    if dataset.score == "r2":
+    """Returns the score of a constant answer on the validation examples.
+
+    It is the largest class's share; of a regression 0, the R2 of the mean.
+    """
+    if dataset.is_regression:
         return 0.0
     labels = dataset.validation.labels
     return float(np.bincount(labels).max() / len(labels))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnlab import results
+from nnlab.data.dataset import R2
 from nnlab.results import pictures
 from nnlab.results.answers import CORRECT, LOSSES, Answers
 from nnlab.results.rows import (
@@ -30,6 +31,7 @@ from nnlab.statistics import ranking
 from nnlab.statistics.intervals import chance_bound
 from nnlab.study import Trial
 from nnlab.training import trees
+from nnlab.training.metrics import explained
 from nnlab.training.program import NetworkProgram, Program
 
 _ITEMS = {CORRECT: "correct", LOSSES: "losses"}
@@ -73,7 +75,9 @@ class Record:
         self.worths: dict[int, float | None] = {}
         self._sizes = dict(sizes or {})
         self._chance = provenance.chance_of(program.dataset)
-        self._score = np.full(shape, math.nan)
+        self._score = f"validation_{program.dataset.score}"
+        self._variances: dict[str, np.ndarray] = {}
+        self._scores = np.full(shape, math.nan)
         self._means: list[list[float]] = [[] for _ in program.trials]
         self._step = 0
 
@@ -84,8 +88,8 @@ class Record:
         return self.program
 
     def best_score(self) -> float:
-        """Returns the best trial's mean validation score over seeds; -1 for none."""
-        return float(np.nanmax(self._score.mean(axis=1), initial=-1.0))
+        """Returns the best trial's mean over seeds; -1 if there is none."""
+        return float(np.nanmax(self._scores.mean(axis=1), initial=-1.0))
 
     def snapshot(self) -> dict[str, Any]:
         """Returns all but the rows as plain values; a copy."""
@@ -94,7 +98,7 @@ class Record:
             "severity": [dict(row) for row in self.severity],
             "timings": [dict(row) for row in self.clock.rows],
             "still_training": self.still_training.tolist(),
-            "accuracy": self._score.tolist(),
+            "accuracy": self._scores.tolist(),
             "means": [list(values) for values in self._means],
         }
 
@@ -130,7 +134,7 @@ class Record:
             known["timings"], results.TIMINGS, "cohort", "segment"
         )
         self.still_training = np.array(known["still_training"], bool).reshape(shape)
-        self._score = np.array(known["accuracy"], np.float64).reshape(shape)
+        self._scores = np.array(known["accuracy"], np.float64).reshape(shape)
         self._means = [list(values) for values in known["means"]]
         self._note_worths()
         self._account()
@@ -202,7 +206,7 @@ class Record:
         """
         program, rows = self._network, self.rows
         step = program.boundaries[evaluation]
-        metrics = means(measured["sums"], self._sizes)
+        metrics = self._means_of(measured["sums"], self._sizes)
         alive, last = measured["alive"], step == program.num_steps
         if last:  # no later step would find that the last update was not finite
             losses = [metrics[f"{split}_loss"] for split in self._sizes]
@@ -215,13 +219,12 @@ class Record:
         rows.add(step, epoch, step * program.batch_size, values, seen)
         rows.steps[seen] = step
         stopped = seen & measured["stopped"]
-        score = metrics[f"validation_{program.dataset.score}"]
-        self._note_score(step, measured, score, seen)
-        self._score[lost] = math.nan
+        self._note_score(step, measured, metrics[self._score], seen)
+        self._scores[lost] = math.nan
         ended = seen if last else stopped
         if program.recipe.patience:
-            self._score[ended] = rows.best_score[ended]
-        rows.end(ended, stopped, self._score <= self._chance_bound)
+            self._scores[ended] = rows.best_score[ended]
+        rows.end(ended, stopped, self._scores <= self._chance_bound)
         rows.diverge(
             lost, measured["step"], measured["last_norms"], program.recipe.layers
         )
@@ -235,7 +238,7 @@ class Record:
             {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
             rows.has_status(DIVERGED),
         )
-        for curve, mean in zip(self._means, self._score.mean(axis=1)):
+        for curve, mean in zip(self._means, self._scores.mean(axis=1)):
             curve.append(float(mean))
         self._note_worths()
 
@@ -273,18 +276,18 @@ class Record:
         score: np.ndarray,
         seen: np.ndarray,
     ) -> None:
-        """Notes the members' current accuracy, or r2, and at which step it was best."""
+        """Notes the members' current score, and at which step it was best."""
         if self._network.recipe.patience:
             best = seen & (measured["best_step"] == step)
         else:
             best = seen & (score > self.rows.best_score)
         self.rows.more.put("best_step", step, best)
         self.rows.best_score[best] = score[best]
-        self._score[seen] = score[seen]
+        self._scores[seen] = score[seen]
 
     def drop_worst(self, factor: int) -> None:
         """Ends all but the best 1/factor of the trials by the last evaluation."""
-        leaving = halving.worst(self._score, self.still_training, self._chance, factor)
+        leaving = halving.worst(self._scores, self.still_training, self._chance, factor)
         dropped = self.still_training & leaving[:, None]
         self.rows.status[dropped] = DROPPED
         with self._ending_some(self._step):
@@ -293,7 +296,7 @@ class Record:
     def _note_worths(self) -> None:
         lost, dropped = self.rows.has_status(DIVERGED), self.rows.has_status(DROPPED)
         for i, trial in enumerate(self.program.trials):
-            worth = ranking.worth(self._score[i], lost[i], self._chance)
+            worth = ranking.worth(self._scores[i], lost[i], self._chance)
             self.worths[trial.index] = None if dropped[i].any() else worth
 
     def curve(self, trial: int) -> tuple[float, ...]:
@@ -304,8 +307,8 @@ class Record:
     @functools.cached_property
     def _chance_bound(self) -> float:
         """The highest validation score that counts as chance."""
-        if self.program.dataset.score == "r2":
-            return 0.0  # the mean target explains nothing
+        if self.program.dataset.is_regression:
+            return self._chance
         return chance_bound(self._chance, self._sizes["validation"])
 
     def living(self, trial: int) -> np.ndarray:
@@ -322,7 +325,23 @@ class Record:
         They go into the row of the parameters that are kept.
         """
         kept = self.rows.has_status(FINISHED, STOPPED)
-        self.rows.add_at(self._kept_steps(), means(sums, sizes), kept)
+        self.rows.add_at(self._kept_steps(), self._means_of(sums, sizes), kept)
+
+    def _means_of(
+        self, sums: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]
+    ) -> dict[str, np.ndarray]:
+        """Divides sums by sizes, see `rows.means`, and makes R2 of squared errors."""
+        found = means(sums, sizes)
+        if not self.program.dataset.is_regression:
+            return found
+        for split, of_split in sums.items():
+            if split not in self._variances:
+                self._variances[split] = self._network.variance(split)
+            for name in (name for name in of_split if name.endswith(R2)):
+                column = f"{split}_{name}"
+                variance = self._variances[split]
+                found[column] = explained(found[column], variance)
+        return found
 
     def _kept_steps(self) -> np.ndarray:
         """Returns the step of the parameters that each ended member keeps, (T, S)."""
@@ -390,12 +409,12 @@ class Record:
         for i, count in enumerate(fit.trees.tolist()):
             found = {name: float(values[i]) for name, values in fit.metrics.items()}
             self.rows.add(count, float(count), count * examples, found, here)
-        score = float(fit.metrics[f"validation_{program.dataset.score}"][-1])
+        score = float(fit.metrics[self._score][-1])
         kept = int(fit.trees[-1])
         self.rows.status[at], self.rows.steps[at] = FINISHED, kept
         self.rows.at_chance[at] = score <= self._chance_bound
         self.rows.more.put("best_step", kept, here)
-        self._score[at] = score
+        self._scores[at] = score
         self.clock.add_trees(self._num_grown, fit, examples, inferences_per_second)
         self.still_training[at] = False
         self.done += examples

@@ -44,7 +44,8 @@ def run(
       KeyboardInterrupt: the run was interrupted; has the text of `so_far`.
       Exception: the errors of `experiment.run` and `search.run`.
     """
-    kept = Kept() if study.search.space or study.looks else None
+    sizes = "train_size" in study.swept()
+    kept = Kept() if study.search.space or study.looks or sizes else None
     interrupt = Interrupt()
     try:
         with contextlib.ExitStack() as stack:

@@ -46,6 +46,8 @@ def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
         return None
     if quantity.reduction != "final" or ratio(results, trial, quantity):
         return None
+    if kind == "r2" and not results.in_squares:
+        return None
     found = (results.correct if kind == "accuracy" else results.losses)(trial, name)
     if found is None:
         return None

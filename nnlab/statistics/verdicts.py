@@ -259,7 +259,7 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
     trials = [trial for side in sides for trial in side.trials]
     seeds = min(trial.num_seeds for trial in trials)
     values = [_values(findings, side, seeds) for side in sides]
-    facts: dict[str, Any] = {"unit": _unit(quantity)}
+    facts: dict[str, Any] = {"unit": _unit(findings, quantity)}
     notes: list[str] = []
     steps, horizon = quantity.reduction == "steps_to", math.inf
     if steps and not claim.beside:
@@ -462,16 +462,17 @@ def _share_reached(steps: np.ndarray) -> float:
     return float(np.isfinite(known).mean()) if known.size else np.nan
 
 
-def _unit(quantity: Quantity) -> str:
+def _unit(findings: "Findings", quantity: Quantity) -> str:
     units = {"steps_to": "updates", "steps": "updates", "seconds": "s/epoch"}
-    loss = "nats" if quantity.metric.endswith("loss") else ""
+    is_loss = quantity.metric.endswith("loss") and findings.results.in_nats
+    loss = "nats" if is_loss else ""
     return units.get(quantity.reduction, loss)
 
 
 def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Draft:
     program = findings.results.program
     programs = [sorted({program(t.index)["index"] for t in s.trials}) for s in sides]
-    unit = _unit(claim.quantity)
+    unit = _unit(findings, claim.quantity)
     if set(programs[0]) & set(programs[1]):
         reason = "both sides train in one compiled program, at the same speed"
         return Draft(Verdict(claim, NOT_TESTABLE, reason, unit=unit))

@@ -16,6 +16,7 @@ from nnlab.study.claims import (
     RATIO,
     REDUCTIONS,
     RELATIONS,
+    SCORES,
     Claim,
     Quantity,
 )

@@ -50,7 +50,9 @@ _SETS = (
     *("test", "test_moved", "test_rotated"),
 )
 """Of what nnlab's own losses are; metrics of one's own may be negative."""
-KINDS = ("accuracy", "loss", "std", "grad_norm", "share")
+SCORES = ("accuracy", "r2")
+"""Metrics of which larger values are better, 1 at best; of classes, of numbers."""
+KINDS = (*SCORES, "loss", "mae", "std", "grad_norm", "share")
 """What the curves' own columns are measured in."""
 
 
@@ -102,7 +104,8 @@ class Quantity(Checked):
         >>> final("test_loss").scale, final("test_accuracy").scale, STEPS.scale
         ('ratio', 'difference', 'ratio')
         """
-        positive = self.metric.endswith("_loss") or self.metric == "batch_loss_std"
+        positive = self.metric.endswith(("_loss", "_mae"))
+        positive |= self.metric == "batch_loss_std"
         positive |= self.metric.startswith(_NORMS)
         counted = self.reduction in ("steps", "steps_to", "seconds")
         is_ratio = counted or (positive and self.reduction in COMPARABLE)
@@ -123,6 +126,8 @@ class Quantity(Checked):
         is_part = is_known and (is_share or self.kind == "accuracy")
         if is_part or self.reduction.endswith("_share"):
             return (-1.0 if self.reduction in FALLS else 0.0), 1.0
+        if is_known and self.kind == "r2":
+            return -math.inf, math.inf if self.reduction in FALLS else 1.0
         is_positive = self.scale == RATIO and (is_known or self.kind != "loss")
         return (0.0 if is_positive else -math.inf), math.inf
 
@@ -327,11 +332,11 @@ def nonsense(claim: Claim) -> str:
     quantity, other = claim.quantity, claim.right_quantity or claim.quantity
     # Of other columns, such as one's own or a misspelt one, nothing is known here.
     known = [of.kind for of in (quantity, other) if of.kind in KINDS]
-    is_other = quantity.kind in KINDS and quantity.kind != "accuracy"
+    is_other = quantity.kind in KINDS and quantity.kind not in SCORES
     if len(set(known)) > 1:
         return f"{quantity.metric} and {other.metric} are measured in different units"
     if claim.right == "chance" and (is_other or quantity.reduction not in COMPARABLE):
-        return "only an accuracy compares with chance"
+        return "only an accuracy, or R2, compares with chance"
     if quantity.reduction == "drop_from_test" and is_other:
         return f"{quantity.metric} is no accuracy, and a drop is between accuracies"
     for step in (of.step or 0.0 for of in (quantity, other)):
@@ -486,7 +491,7 @@ def about(claims: Claims, accuracy: float = 0.01, share: float = 0.25) -> Claims
     """
     for claim in claims:
         margin = share if claim.quantity.scale == RATIO else 0.0
-        if not margin and claim.quantity.metric.endswith("accuracy"):
+        if not margin and claim.quantity.metric.endswith(SCORES):
             margin = accuracy
         fits = isinstance(claim.right, dict) and claim.relation != "same"
         yield dataclasses.replace(claim, margin=claim.margin or margin * fits)

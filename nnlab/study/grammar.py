@@ -265,7 +265,7 @@ def _quantity(name: str, arguments: list[str]) -> Quantity:
     if len(numbers) < count or not (columns or name == "steps_to"):
         needs = ", ".join([*["NUMBER"] * count, "COLUMN"])
         raise ValueError(f"{name} is written {name}({needs}, TRIALS)")
-    is_share = name == "steps_to" and (not columns or columns[0].endswith("accuracy"))
+    is_share = name == "steps_to" and (not columns or columns[0].endswith(made.SCORES))
     units = _SHARES if is_share else ()
     return make(*(_number(text, units) for text in numbers), *columns)
 

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from nnlab.data.targets import AUTO, TASKS
 from nnlab.models import layers as layer_stack
 from nnlab.models.resnet_layers import STEMS
 from nnlab.study.fields import (
@@ -34,7 +35,6 @@ SCHEDULES = (
 """The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
 WATCHED = ("validation_loss", "validation_accuracy")
-AUTO = "auto"
 MODULE = "module.name"
 """The path that says which of several modules of one's own a trial trains."""
 POOLS = ("max", "max_abs")
@@ -424,10 +424,13 @@ class Csv(Checked):
       missing: rows that lack a value: "refuse" is an error, "drop" leaves them out,
         "mean" fills in the column's mean over the training examples.
       ignore: names of columns that are left out.
+      task: "classification" makes a class of each label, "regression" takes labels for
+        numbers; "auto" is regression where many different numbers are labels.
     """
 
     missing: str = field("refuse", choices=("refuse", "drop", "mean"), later=True)
     ignore: tuple[str, ...] = field((), later=True)
+    task: str = field(AUTO, choices=TASKS, later=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -436,8 +439,8 @@ class Hyperparameters(Checked):
 
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
-        "parquet:PATH", "hf:NAME", "folder:PATH" or "real_or_generated:NAME"; see
-        `nnlab.data.load`.
+        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME" or one of
+        `nnlab.data.generated`, such as "modular_addition:97"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
@@ -446,10 +449,9 @@ class Hyperparameters(Checked):
         standardized.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
-      label_noise: traced share of the training labels that are random: drawn once for
-        each seed, uniformly over all classes. At 1 all are; validation and test labels
-        stay. What is in training is `train_loss`, the true labels are in
-        `train_clean_loss`.
+      label_noise: traced share of the training labels that are random, drawn once for
+        each seed, uniformly over all classes; 1 for random labels. `train_loss` is by
+        these labels, `train_clean_loss` by the true ones.
       input_noise: traced standard deviation of Gaussian noise on what the network sees
         of a training example, drawn anew for each batch.
       blur: traced standard deviation, in pixels, of the Gaussian by which training
@@ -491,11 +493,9 @@ class Hyperparameters(Checked):
         0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
     )
     input_noise: float = field(
-        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
+        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,)
     )
-    blur: float = field(
-        0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK, _WHOLE)
-    )
+    blur: float = field(0.0, minimum=0.0, traced=SET, later=True, needs=(_NETWORK,))
     model: Model = Model()
     module: Module = Module()
     loss: Loss = field(Loss(), needs=(_NETWORK,))

@@ -75,11 +75,11 @@ class Handed:
                 )
         _check_probes(self.probes, study)
         lacking = {}
-        trained = (trial.hyperparameters for trial in study.trials())
+        set_by = [trial.hyperparameters.module.text for trial in study.trials()]
         known = study.own.module
-        if (known or any(h.module.attributes for h in trained)) and self.module is None:
-            name = f", {known.name!r}" if known else " (module.* is set)"
-            lacking["module"] = f"module of its own{name}"
+        if (known or any(set_by)) and self.module is None:
+            name = repr(known.name) if known else next(filter(None, set_by))
+            lacking["module"] = f"module of its own, {name}"
         names = [name for name in study.own.metrics if name not in self.own_metrics]
         if names:
             listed = ", ".join(map(repr, names))
@@ -125,7 +125,7 @@ class Handed:
         def record(h: Hyperparameters, metrics: Mapping[str, Metric]) -> Own:
             mine = modules.chosen(named, h.module) if named else None
             some, *_ = self.data(h, study)
-            return own.record(mine, metrics, some.input_shape, some.num_classes)
+            return own.record(mine, metrics, some)
 
         some, *_ = self.data(settings[0], study)
         names = study.datasets() if self.dataset else ()
@@ -218,11 +218,12 @@ def _test_sets(dataset: Dataset, test: Split, asked: MovedSets) -> FurtherSets:
         inputs = transforms.TRANSFORMS[name](test.inputs[:count], amount)
         return Split(read_only(inputs), test.labels[:count])
 
+    counted = asked.severity and not dataset.is_regression  # of right answers
     splits = {f"test_{name}": changed(name, amount) for name, amount in wanted.items()}
     severities = {
         (name, float(amount)): changed(name, amount, transforms.SEVERITY_SIZE)
         for name, amounts in transforms.SEVERITIES.items()
-        for amount in (amounts if asked.severity else ())
+        for amount in (amounts if counted else ())
     }
     return FurtherSets(splits, asked.along_curve, severities)
 

@@ -150,24 +150,27 @@ class Batches(NamedTuple):
     """A split cut into equal batches, the last one padded and masked."""
 
     inputs: np.ndarray  # as stored, (batches, B, values of an example)
-    labels: np.ndarray  # int32 (batches, B)
+    labels: np.ndarray  # int32 (batches, B), or float32 (batches, B, C)
     mask: np.ndarray  # bool (batches, B), False for padding
 
     @classmethod
-    def cut(cls, split: Split, size: int) -> "Batches":
+    def cut(cls, split: Split, size: int, room: int = 0) -> "Batches":
         """Cuts a split into the fewest batches of at most `size` examples.
 
         A batch holds fewer if that saves padding: 288 examples make one batch of 288,
-        not of 4,096.
+        not of 4,096. There is room for at least `room` examples in all.
         """
         inputs, labels = flattened(split.inputs), split.labels
-        count = math.ceil(len(labels) / size)
-        size = math.ceil(len(labels) / count)
+        most = max(len(labels), room)
+        count = math.ceil(most / size)
+        size = math.ceil(most / count)
         padding = count * size - len(labels)
         mask = np.arange(count * size) < len(labels)
         return cls(
             np.pad(inputs, ((0, padding), (0, 0))).reshape(count, size, -1),
-            np.pad(labels, (0, padding)).reshape(count, size),
+            np.pad(labels, ((0, padding), *((0, 0),) * (labels.ndim - 1))).reshape(
+                count, size, *labels.shape[1:]
+            ),
             mask.reshape(count, size),
         )
 
@@ -176,7 +179,7 @@ class Picks(NamedTuple):
     """Batches of examples that each seed picks from a pool."""
 
     inputs: Any  # of the pool, as stored, (N, values of an example)
-    labels: Any  # of the pool, int32 (N,)
+    labels: Any  # of the pool, int32 (N,), or float32 (N, C)
     rows: np.ndarray  # of the pool, int32 (S, batches, B)
     mask: np.ndarray  # bool (batches, B), False for padding
 

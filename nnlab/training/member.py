@@ -57,6 +57,7 @@ class Recipe:
       loss: of each example, see `losses`; also evaluated, then without smoothing.
       probes: functions that measure a network along training, see `probes`.
       probe_batch: most examples in a batch of the loss that they see.
+      target_mean, target_unit: of a regression, see `nnlab.data.Dataset`; else None.
     """
 
     module: nn.Module | modules.Called
@@ -82,6 +83,8 @@ class Recipe:
     loss: losses.Loss = losses.softmax_cross_entropy
     probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     probe_batch: int = 0
+    target_mean: np.ndarray | None = None
+    target_unit: np.ndarray | None = None
 
 
 @flax.struct.dataclass
@@ -356,11 +359,15 @@ def judge(
 ) -> dict[str, jax.Array]:
     """Returns metrics of each example, with the running statistics of batch norm.
 
-    They are "loss" and "accuracy", see `metrics.judged`; the recipe's own metrics; and,
-    if the recipe asks for it, "active_share": the share of the activations' outputs
-    that are above 0; and "averaged_loss" and "averaged_accuracy": those of the averaged
-    weights, with the same running statistics. All are (B,).
+    They are "loss" and "accuracy", see `metrics.judged`, or those of a regression, see
+    `metrics.measured`; the recipe's own metrics; and, if the recipe asks for it,
+    "active_share": the share of the activations' outputs that are above 0; and
+    "averaged_loss" and so on: those of the averaged weights, with the same running
+    statistics. All are (B,).
     """
+    judge = functools.partial(metrics.judged, recipe.loss)
+    if recipe.target_unit is not None:
+        judge = functools.partial(metrics.measured, recipe.loss, recipe.target_unit)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     x = scaled(recipe, inputs)
     logits: Any
@@ -371,21 +378,37 @@ def judge(
         of_example = {"active_share": stack.active_share(seen.get("activity", {}))}
     else:
         logits, of_example = recipe.module.apply(variables, x, train=False), {}
-    of_example |= {name: of(logits, labels) for name, of in recipe.own_metrics.items()}
-    judged = metrics.judged(recipe.loss, logits, labels)
+    seen_by_own = in_units(recipe, logits), in_units(recipe, labels)
+    of_example |= {name: of(*seen_by_own) for name, of in recipe.own_metrics.items()}
+    judged = judge(logits, labels)
     if state.average is not None:
         variables["params"] = state.average
         logits = recipe.module.apply(variables, x, train=False)
-        averaged = metrics.judged(recipe.loss, logits, labels)
+        averaged = judge(logits, labels)
         of_example |= {f"averaged_{name}": each for name, each in averaged.items()}
     return judged | of_example
 
 
 def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
-    """Returns class probabilities, float32 (B, C), of stored inputs (B, values)."""
+    """Returns what a member says of stored inputs (B, values), float32 (B, C).
+
+    That is class probabilities, or of a regression the numbers in the user's units.
+    """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     logits: Any = recipe.module.apply(variables, scaled(recipe, inputs), train=False)
+    if recipe.target_unit is not None:
+        return in_units(recipe, logits)
     return jax.nn.softmax(logits)
+
+
+def in_units(recipe: Recipe, stored: Any) -> Any:
+    """Returns a regression's targets (B, C) in the user's units; all else as it is."""
+    if recipe.target_unit is None or recipe.target_mean is None:
+        return stored
+    unit, mean = (
+        v.astype(np.float32) for v in (recipe.target_unit, recipe.target_mean)
+    )
+    return stored * unit + mean
 
 
 def note_best(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nnlab.data.dataset import R2
 from nnlab.training.losses import Loss
 
 Metric = Callable[[jax.Array, jax.Array], jax.Array]
@@ -24,6 +25,40 @@ def judged(loss: Loss, logits: jax.Array, labels: jax.Array) -> dict[str, jax.Ar
     """
     right = jnp.argmax(logits, axis=1) == labels
     return {"loss": loss(logits, labels), "accuracy": right}
+
+
+def measured(
+    loss: Loss, unit: np.ndarray, outputs: jax.Array, targets: jax.Array
+) -> dict[str, jax.Array]:
+    """Returns "loss", "mae" and "r2" of each example of a regression, float32 (B,).
+
+    Outputs and targets (B, C) are in units of the training targets, of which each is
+    `unit`, (C,), of the user's. "mae" is the absolute error in the user's units, the
+    mean over the targets. "r2" is the sum of the squared errors, of which `explained`
+    makes R2.
+    """
+    error = outputs - targets
+    return {
+        "loss": loss(outputs, targets),
+        "mae": jnp.mean(jnp.abs(error) * unit.astype(np.float32), axis=1),
+        R2: jnp.sum(error**2, axis=1),
+    }
+
+
+def explained(error: Any, variance: Any) -> Any:
+    """Returns R2, the share of the variance of a split's targets that is explained.
+
+    Args:
+      error: mean over the split of the squared errors, summed over the targets.
+      variance: of the split's targets, summed likewise; see `variance`. So every target
+        counts in proportion to its variance.
+    """
+    return 1.0 - error / variance
+
+
+def variance(targets: np.ndarray) -> np.ndarray:
+    """Returns the variance of targets (..., N, C), summed over the targets, (...)."""
+    return np.var(targets, axis=-2, dtype=np.float64).sum(axis=-1)
 
 
 def sums(each: Mapping[str, jax.Array], mask: jax.Array) -> dict[str, jax.Array]:

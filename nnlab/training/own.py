@@ -31,9 +31,9 @@ _MOST_TEXT = 200
 """Most characters of an attribute's value."""
 
 
-def check_metric(name: str, metric: Any, num_classes: int) -> None:
+def check_metric(name: str, metric: Any, dataset: Dataset) -> None:
     """Refuses a metric that does not give a number for each example."""
-    found, _ = _of_metric(name, metric, num_classes)
+    found, _ = _of_metric(name, metric, dataset)
     if (shape := jax.tree.map(jnp.shape, found)) != (2,):
         raise ValueError(
             f"metric {name!r} returns shape {shape} for 2 examples; it needs (2,), "
@@ -42,15 +42,16 @@ def check_metric(name: str, metric: Any, num_classes: int) -> None:
         )
 
 
-def _of_metric(name: str, metric: Any, num_classes: int) -> tuple[Any, str]:
+def _of_metric(name: str, metric: Any, dataset: Dataset) -> tuple[Any, str]:
     """Returns the shape of what a metric returns, and the digest of its code."""
-    return of_function(f"metric {name!r}", metric, *_two_examples(num_classes))
+    return of_function(f"metric {name!r}", metric, *_two_examples(dataset))
 
 
-def _two_examples(num_classes: int) -> tuple[Any, Any]:
-    """Returns the shapes of the logits and labels of two examples."""
-    logits = jax.ShapeDtypeStruct((2, num_classes), np.float32)
-    return logits, jax.ShapeDtypeStruct((2,), np.int32)
+def _two_examples(dataset: Dataset) -> tuple[Any, Any]:
+    """Returns the shapes of the outputs and the labels of two examples."""
+    labels = dataset.train.labels
+    outputs = jax.ShapeDtypeStruct((2, dataset.num_classes), np.float32)
+    return outputs, jax.ShapeDtypeStruct((2, *labels.shape[1:]), labels.dtype)
 
 
 def of_function(what: str, function: Any, *args: Any) -> tuple[Any, str]:
@@ -65,7 +66,7 @@ def of_function(what: str, function: Any, *args: Any) -> tuple[Any, str]:
 
 def check_loss(loss: Any, dataset: Dataset) -> str:
     """Returns the digest of a loss; refuses one without a number for each example."""
-    found, code = of_function("loss", loss, *_two_examples(dataset.num_classes))
+    found, code = of_function("loss", loss, *_two_examples(dataset))
     if (shape := jax.tree.map(jnp.shape, found)) != (2,):
         raise ValueError(
             f"loss returns shape {shape} for 2 examples; it needs (2,), a value for "
@@ -90,24 +91,28 @@ def check_schedule(schedule: Any, dataset: Dataset) -> str:
 def record(
     module: Called | None,
     metrics: Mapping[str, Any],
-    shape: Sequence[int],
-    num_classes: int,
+    dataset: Dataset,
 ) -> Own:
-    """Records what a module and metrics compute on examples of a shape.
+    """Records what a module and metrics compute on examples of a data set.
 
     Raises:
       ValueError: one of them fails.
     """
     return Own(
-        module=_of_module(module, tuple(shape)) if module else None,
+        module=of_module(module, dataset.input_shape) if module else None,
         metrics={
-            name: _of_metric(name, metric, num_classes)[1]
+            name: _of_metric(name, metric, dataset)[1]
             for name, metric in metrics.items()
         },
     )
 
 
-def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
+def of_module(module: Called, shape: Sequence[int]) -> OwnModule:
+    """Records what a module computes on examples of a shape.
+
+    Raises:
+      ValueError: it fails.
+    """
     key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
     one, two = (jax.ShapeDtypeStruct((n, *shape), np.float32) for n in (1, 2))
     rate = jax.ShapeDtypeStruct((), np.float32)

@@ -153,7 +153,13 @@ def _functions_key(program: NetworkProgram, study: Study) -> str:
     of = {k: v for k, v in study.to_dict().items() if k not in _OF_MEMBERS}
     flat = program.hyperparameters.flat()
     static = {path: v for path, v in flat.items() if not is_traced(path, v)}
-    used = {n: bool(v.any()) for n, v in program.members.traced().items()}
+    traced, recipe = program.members.traced(), program.recipe
+    used = {n: bool(v.any()) for n, v in traced.items()}
+    if any(program.largest):  # the number of examples changes no more than these
+        scales = (np.asarray(s) for s in (recipe.input_scale, recipe.input_shift))
+        rate = getattr(recipe.schedule, "args", None), "warmup_steps" in traced
+        steps = 0 if rate == (("constant",), False) else program.num_steps
+        static["train_size"] = steps, *(s.tobytes() for s in scales)
     return repr((of, static, used))
 
 
@@ -180,9 +186,10 @@ def place(
             program.recipe, lanes, members, study.root_seed, train, study.vary
         )
         batches = {}
-    if drawing or not batches:  # other seeds have other examples
+    # Other seeds have other examples, other sizes others for training.
+    if drawing or any(program.largest) or not batches:
         batches = population.put(batches_of(program, splits, population))
-    longest = int(np.diff(program.cuts).max())
+    longest = max(int(np.diff(program.cuts).max()), program.largest[1])
     fields = {
         f.name: getattr(program, f.name) for f in dataclasses.fields(NetworkProgram)
     }
@@ -214,13 +221,14 @@ def batches_of(
     members, lanes = program.members, program.plan.lanes
     size, places = program.plan.evaluation_batch, max(members.num_seeds, lanes.room[1])
 
-    def cut(split: Split | Picked) -> Batches | Picks:
+    def cut(split: Split | Picked, room: int) -> Batches | Picks:
         if isinstance(split, Split):
-            return Batches.cut(split, size)
+            return Batches.cut(split, size, room)
         pool = population.pool if split.pool is program.pool else split.pool
         return Picks.cut(pool, split.rows, size, places)
 
-    return {name: cut(split) for name, split in splits.items()}
+    rooms = {"train": program.largest[0]}
+    return {name: cut(split, rooms.get(name, 0)) for name, split in splits.items()}
 
 
 def sizes_of(splits: Mapping[str, Split | Picked]) -> dict[str, int]:

@@ -450,7 +450,8 @@ def _score_lanes(
     then judged by the labels as trained, and beside them by the clean ones. Lanes that
     are not busy have zeros; see `Population.score`.
     """
-    kept = ("accuracy", "loss") if recipe.example_losses else ("accuracy",)
+    asked = {"accuracy": recipe.target_unit is None, "loss": recipe.example_losses}
+    kept = [name for name, wanted in asked.items() if wanted]
 
     def one(state: Any, share: Any, inputs: Any, labels: Any, mask: Any) -> Any:
         as_trained = disturbances.as_trained(labels, share)

@@ -21,6 +21,7 @@ from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.study import (
     OWN_PROBE,
+    TRAIN_EVALUATION_SIZE,
     WEIGHTS,
     Hyperparameters,
     Optimizer,
@@ -101,6 +102,11 @@ def prepare(
         except ValueError as error:
             raise ValueError(f"trial {some.trials[0].label!r}: {error}") from None
         found.append(program)
+    if len({program.dataset.score for program in found}) > 1:
+        raise ValueError(
+            "some trials learn classes and some learn numbers, which do not compare: "
+            "make a study of each (csv.task says what a table's labels are)"
+        )
     return found
 
 
@@ -129,7 +135,7 @@ def _networks(
 ) -> NetworkProgram:
     h, dataset, members = program.hyperparameters, program.dataset, program.members
     training = _source_training(h, study, handed)
-    boundaries, steps_per_epoch = _boundaries(h, dataset)
+    boundaries, steps_per_epoch = _boundaries(h, dataset.train.size)
     recipe, rows = _recipe(program, study, handed, boundaries[-1])
     shapes, *_ = member.shapes(recipe, members.traced())
     _check_logits(recipe, shapes, dataset)
@@ -140,6 +146,11 @@ def _networks(
     if source and source.frozen:
         fed, pool, recipe, rows = _probe(source, dataset, pool)
         shapes, *_ = member.shapes(recipe, members.traced())
+    largest = (0, 0)
+    if not (drawing or h.full_batch or (source and source.frozen)):
+        whole = handed.data(h, study)[0].train
+        largest = _largest(h, study, whole.size)
+        pool = whole if any(largest) else None
     demand = Demand(
         members=members,
         rows=rows,
@@ -174,6 +185,7 @@ def _networks(
         boundaries=boundaries,
         probed=_probed(recipe, members, study, handed, boundaries, fed, probe_size),
         probe_size=probe_size,
+        largest=largest,
     )
 
 
@@ -210,12 +222,25 @@ def _probed(
     return found
 
 
-def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], int]:
+def _largest(h: Hyperparameters, study: Study, size: int) -> tuple[int, int]:
+    """Returns `NetworkProgram.largest`, of a data set of so many training examples."""
+    every = (
+        t.hyperparameters for t in study.trials() if t.hyperparameters.data == h.data
+    )
+    sizes = {one.train_size or size for one in every}
+    if len(sizes) == 1:
+        return 0, 0
+    most = min(max(sizes), size)
+    steps, _ = _boundaries(h, most)
+    return min(most, TRAIN_EVALUATION_SIZE), int(np.diff(steps).max())
+
+
+def _boundaries(h: Hyperparameters, size: int) -> tuple[tuple[int, ...], int]:
     """Returns the steps of the evaluations, and the number of updates in an epoch.
 
-    The first evaluation is at 0, the last at the end of training.
+    The first evaluation is at 0, the last at the end of training; `size` is that of the
+    training set.
     """
-    size = len(dataset.train.labels)
     steps_per_epoch = size // h.batch_of(size)
     if not steps_per_epoch:
         raise ValueError(
@@ -245,7 +270,8 @@ def _recipe(
     """Returns the static part of a program's members, and the layer table."""
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
-    _check_disturbances(h, dataset)
+    for trial in program.trials:
+        _check_disturbances(trial.hyperparameters, dataset)
     named = modules.by_name(handed.module)
     module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
@@ -281,13 +307,18 @@ def _recipe(
         full_batch=h.full_batch,
         relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
-        example_losses=study.example_losses,
+        # A regression has no right answers: its losses stand for them in tests.
+        example_losses=study.example_losses or dataset.is_regression,
         own_metrics=dict(handed.own_metrics),
         every_norm="gradients" in study.figures,
         patience=h.early_stopping.patience,
-        watched=h.early_stopping.metric.removeprefix("validation_"),
+        watched="loss"
+        if dataset.is_regression
+        else h.early_stopping.metric.removeprefix("validation_"),
         averages="average_decay" in traced,
-        loss=_loss(h, handed),
+        loss=_loss(h, dataset, handed),
+        target_mean=dataset.target_mean,
+        target_unit=dataset.target_unit,
         probes={
             **{name: getattr(probes, name) for name in map(name_of, study.probes)},
             **{name_of(text): probe for text, probe in handed.probes.items()},
@@ -312,8 +343,13 @@ def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Sche
     return lambda step, _: mine(jnp.asarray(step, jnp.float32) / num_steps)
 
 
-def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
+def _loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> losses.Loss:
     """Returns a trial's loss, or the one that is handed in."""
+    if dataset.is_regression and h.loss.label_smoothing:
+        raise ValueError(
+            f"loss.label_smoothing={h.loss.label_smoothing:g} needs classes, and the "
+            f"targets of {dataset.name} are numbers: leave it out"
+        )
     mine = handed.functions.get("loss")
     asked = {"name": AUTO, "label_smoothing": 0.0}
     for name, default in asked.items():
@@ -322,11 +358,17 @@ def _loss(h: Hyperparameters, handed: Handed) -> losses.Loss:
                 f"loss.{name}={value!r} does not go with a loss of your own: leave "
                 "out one of them"
             )
-    return mine or losses.find(h.loss.name)
+    return mine or losses.find(h.loss.name, dataset.is_regression)
 
 
 def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
-    """Refuses shifts, blur and noise that do not go with the data."""
+    """Refuses shifts, blur and noise that do not go with the data, or with probing."""
+    for name in ("augment_pixels", "blur", "input_noise"):
+        if (amount := getattr(h, name)) and h.transfer.mode == "probing":
+            raise ValueError(
+                f"{name}={amount:g} does not go with transfer.mode='probing', which "
+                "computes features once; set it to 0"
+            )
     for name in ("augment_pixels", "blur"):
         if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
             raise ValueError(
@@ -475,11 +517,6 @@ def _probe(
 ) -> tuple[Dataset, Split | None, member.Recipe, tuple[layers.LayerRow, ...]]:
     """Returns data and pool (still 0), recipe and layer table of a last layer."""
     whole = source.whole
-    if whole.augment_pixels:
-        raise ValueError(
-            f"augment_pixels={whole.augment_pixels} does not go with transfer.mode="
-            "'probing', which computes features once; set it to 0"
-        )
     backbone = backbone_of(whole.module)
     sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
     features, _ = jax.eval_shape(
@@ -603,13 +640,14 @@ def _check_logits(recipe: member.Recipe, state: Any, dataset: Dataset) -> None:
     if shape != (wanted := (2, dataset.num_classes)):
         raise ValueError(
             f"the model returns shape {shape} for 2 examples of shape "
-            f"{dataset.input_shape}; the data set's classes need {wanted}"
+            f"{dataset.input_shape}; the data set's "
+            f"{'targets' if dataset.is_regression else 'classes'} need {wanted}"
             f"{_remedy(shape, dataset)}"
         )
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise ValueError(f"the model returns {logits.dtype}; logits are floats")
     for name, metric in recipe.own_metrics.items():
-        own.check_metric(name, metric, dataset.num_classes)
+        own.check_metric(name, metric, dataset)
 
 
 def _remedy(shape: Any, dataset: Dataset) -> str:

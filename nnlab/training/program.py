@@ -18,7 +18,7 @@ from nnlab.models import layers
 from nnlab.study import TRAIN_EVALUATION_SIZE, Hyperparameters, Trial
 from nnlab.study.members import Members
 from nnlab.training import member as train
-from nnlab.training import trees
+from nnlab.training import metrics, trees
 from nnlab.training.lanes import Lanes
 from nnlab.training.plan import Demand, Plan
 
@@ -218,11 +218,15 @@ class NetworkProgram(Program):
     Attributes:
       fed: the members' inputs: the data, or a frozen backbone's features, which are 0
         until `with_features`.
-      pool: likewise what each seed draws its own examples from; None without `drawing`.
+      pool: likewise what training picks its examples from, if not from `fed`: what each
+        seed draws from, or all that any trial of the study trains on.
       rows: the layer table; empty for a user's own module.
       plans: lane plans to choose from, the likely fastest one first.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
+      largest: the training examples that are evaluated, and the steps between two
+        evaluations, of the study's trials that train on most examples; 0 where all
+        train on as many. Programs that differ in nothing else share functions.
       features: maps stored inputs to the members' inputs; None if they are the same.
       probed: the probes by name.
       probe_size: training examples that they see.
@@ -239,6 +243,7 @@ class NetworkProgram(Program):
     pool: Split | None = None
     probed: Mapping[str, Probed] = dataclasses.field(default_factory=dict)
     probe_size: int = 0
+    largest: tuple[int, int] = (0, 0)
 
     @property
     def batch_size(self) -> int:
@@ -312,8 +317,10 @@ class NetworkProgram(Program):
         recipe, size = self.recipe, self.batch_size
         state, traced, key = train.shapes(recipe, self.members.traced())
         of = jax.ShapeDtypeStruct
-        inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
-        labels, flags = (of((size,), kind) for kind in (np.int32, np.bool_))
+        train_set = self.fed.train
+        inputs = of((size, math.prod(recipe.input_shape)), train_set.inputs.dtype)
+        labels = of((size, *train_set.labels.shape[1:]), train_set.labels.dtype)
+        flags = of((size,), np.bool_)
 
         def step(*member: Any) -> train.TrainState:
             return train.train_step(recipe, *member, sample=always, check=always)
@@ -411,6 +418,16 @@ class NetworkProgram(Program):
     def scored(self) -> dict[str, Split | Picked]:
         """Returns the splits that only the final members are evaluated on, by name."""
         return {} if self.test_sets.along_curve else self._further()
+
+    def variance(self, split: str) -> np.ndarray:
+        """Returns the variance of a regression's targets, see `metrics.variance`.
+
+        It is (), or (S,) of examples that each seed picks.
+        """
+        some = {**self.evaluated(), **self.scored()}[split]
+        if isinstance(some, Picked):
+            return metrics.variance(some.pool.labels[some.rows])
+        return metrics.variance(some.labels)
 
     def _further(self) -> dict[str, Any]:
         """Returns the further test sets: of each seed's own examples, if it has any."""

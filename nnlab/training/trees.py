@@ -41,7 +41,7 @@ saved two thirds of 8.6 GB, with the same trees in the same time."""
 
 Stages = Callable[[np.ndarray, Sequence[int]], Iterator[np.ndarray]]
 """Maps inputs (B, F) and ascending numbers of trees to the probabilities by that many
-trees, float32 (B, C), for each number."""
+trees, float32 (B, C), for each number; of a regression to the targets as stored."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,16 +49,17 @@ class Fit:
     """The trees of one seed; validation chose how many are kept.
 
     Attributes:
-      depth: largest depth of a tree, the one with the best validation accuracy.
+      depth: largest depth of a tree, the one with the best validation accuracy, or R2.
       trees: int64 (E,), ascending numbers of trees at which the metrics were measured;
         the last is the number kept. Boosted trees count rounds: each grows a tree for
         every class.
-      metrics: ``{"<split>_accuracy": (E,), "<split>_loss": (E,)}``, see `score`.
+      metrics: ``{"<split>_accuracy": (E,), "<split>_loss": (E,)}``, see `score`; of a
+        regression "<split>_r2", "<split>_loss" and "<split>_mae".
       probabilities: of the kept trees for the N examples of each split but "train",
-        float32 (N, C).
+        float32 (N, C); of a regression what `predict` returns.
       seconds: wall clock of fitting and choosing, without evaluating `metrics`.
-      candidates: ``{depth: validation accuracy of the trees it would keep}``.
-      predict: maps inputs (B, ...) to float32 class probabilities (B, C).
+      candidates: ``{depth: validation accuracy of the trees it would keep}``, or R2.
+      predict: maps inputs (B, ...) to float32 class probabilities (B, C), or targets.
     """
 
     depth: int
@@ -80,6 +81,7 @@ class _Problem:
     num_trees: int
     depths: Sequence[int]
     seed: int
+    unit: np.ndarray | None
 
     @property
     def bins(self) -> int:
@@ -95,7 +97,7 @@ class _Candidate(NamedTuple):
 
     depth: int
     kept: int
-    accuracy: float
+    accuracy: float  # or R2
     loss: float
     stages: Stages
 
@@ -125,6 +127,7 @@ def fit(
     depths: Sequence[int],
     seed: int,
     train_evaluation_size: int = 5_000,
+    unit: np.ndarray | None = None,
 ) -> Fit:
     """Fits trees of every depth and keeps those that do best on the validation split.
 
@@ -142,14 +145,16 @@ def fit(
       seed: in [0, 2**32); decides which examples or features a tree sees.
       train_evaluation_size: most training examples, from the first on, for the training
         metrics.
+      unit: of a regression the targets', see `nnlab.data.Dataset`; None for classes.
     """
     train, validation = (
         Split(_rows(splits[name].inputs), splits[name].labels)
         for name in ("train", "validation")
     )
     problem = _Problem(
-        train, validation, num_classes, num_trees, sorted(set(depths)), seed
+        train, validation, num_classes, num_trees, sorted(set(depths)), seed, unit
     )
+    names = ("accuracy", "loss") if unit is None else ("r2", "loss", "mae")
     start = time.perf_counter()
     best, accuracies = None, {}
     for candidate in _GROWERS[name, library(name)[0]](problem):
@@ -166,8 +171,8 @@ def fit(
     for split, examples in {**splits, "train": subset}.items():
         scores = []
         for probabilities in best.stages(_rows(examples.inputs), numbers):
-            scores.append(score(probabilities, examples.labels))
-        metrics[f"{split}_accuracy"], metrics[f"{split}_loss"] = np.array(scores).T
+            scores.append(score(probabilities, examples.labels, unit))
+        metrics |= zip((f"{split}_{name}" for name in names), np.array(scores).T)
         if split != "train":
             final[split] = probabilities
     return Fit(
@@ -203,10 +208,12 @@ def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
     validation = matrix(
         problem.validation.inputs, label=problem.validation.labels, ref=train
     )
-    node_bytes = 16 * problem.bins * problem.train.inputs.shape[1]
+    unit, node_bytes = problem.unit, 16 * problem.bins * problem.train.inputs.shape[1]
+    task = {"objective": "multi:softprob", "num_class": problem.num_classes}
+    if problem.unit is not None:
+        task = {"objective": "reg:squarederror"}
     settings = {
-        "objective": "multi:softprob",
-        "num_class": problem.num_classes,
+        **task,
         "tree_method": "hist",
         "max_bin": problem.bins,
         "max_cached_hist_node": max(1, HISTOGRAM_BYTES // node_bytes),
@@ -218,10 +225,11 @@ def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
         "verbosity": 0,
     }
     for depth in problem.depths:
-        scores: list[tuple[float, float]] = []
+        scores: list[tuple[float, ...]] = []
 
         def note(probabilities: np.ndarray, matrix: Any, of: Any = scores) -> Any:
-            of.append(score(probabilities, matrix.get_label().astype(np.int32)))
+            labels = problem.validation.labels
+            of.append(score(probabilities.reshape(len(labels), -1), labels, unit)[:2])
             return "loss", of[-1][1]
 
         booster = xgboost.train(
@@ -239,9 +247,11 @@ def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
             inputs: np.ndarray, numbers: Sequence[int], grown: Any = booster[:kept]
         ) -> Iterator[np.ndarray]:
             for number in numbers:
-                yield grown.inplace_predict(inputs, iteration_range=(0, number))
+                found = grown.inplace_predict(inputs, iteration_range=(0, number))
+                yield found.reshape(len(inputs), -1)
 
-        yield _Candidate(depth, kept, *scores[kept - 1], stages)
+        best, loss = scores[kept - 1]
+        yield _Candidate(depth, kept, best, loss, stages)
 
 
 def _histogram(problem: _Problem) -> Iterator[_Candidate]:
@@ -250,15 +260,24 @@ def _histogram(problem: _Problem) -> Iterator[_Candidate]:
     It cannot give a tree a share of the examples. Instead each split tries half of the
     features, so that seeds differ.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn import ensemble
     from threadpoolctl import threadpool_limits
 
     threads, num_classes = problem.threads, problem.num_classes  # kept with the trees
     # Only from version 1.7 on can it stop by a validation split of ours. So the model
     # grows in stages, as long as the last rounds of a stage improve it.
     sizes = [n for n in _ladder(problem.num_trees) if n >= 2 * PATIENCE]
+    kind: Any = ensemble.HistGradientBoostingClassifier
+    targets = problem.train.labels
+    if problem.unit is not None:
+        kind, targets = ensemble.HistGradientBoostingRegressor, targets[:, 0]
+        if num_classes > 1:
+            raise ValueError(
+                f"scikit-learn's boosted trees have one target, and there are "
+                f"{num_classes}: install xgboost, or take model.name=random_forest"
+            )
     for depth in problem.depths:
-        model = HistGradientBoostingClassifier(
+        model = kind(
             learning_rate=SHRINKAGE,
             max_depth=depth,
             max_leaf_nodes=None,
@@ -274,14 +293,18 @@ def _histogram(problem: _Problem) -> Iterator[_Candidate]:
             inputs: np.ndarray, numbers: Sequence[int], model: Any = model
         ) -> Iterator[np.ndarray]:
             with threadpool_limits(threads, user_api="openmp"):
+                if not hasattr(model, "classes_"):
+                    for found in _picked(model.staged_predict(inputs), numbers):
+                        yield found[:, None].astype(np.float32)
+                    return
                 for found in _picked(model.staged_predict_proba(inputs), numbers):
                     yield _spread(found, model.classes_, num_classes)
 
         for size in sizes or [problem.num_trees]:
             model.set_params(max_iter=size)
             with threadpool_limits(problem.threads, user_api="openmp"):
-                model.fit(problem.train.inputs, problem.train.labels)
-            candidate = _choose(depth, stages, size, problem.validation)
+                model.fit(problem.train.inputs, targets)
+            candidate = _choose(depth, stages, size, problem)
             if size - candidate.kept >= PATIENCE:
                 break
         yield candidate
@@ -289,28 +312,39 @@ def _histogram(problem: _Problem) -> Iterator[_Candidate]:
 
 def _forests(problem: _Problem) -> Iterator[_Candidate]:
     """Grows random forests; holds one at a time."""
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn import ensemble
 
+    kind: Any = ensemble.RandomForestClassifier
+    if problem.unit is not None:
+        kind = ensemble.RandomForestRegressor
     num_classes = problem.num_classes  # kept with the trees, and nothing else of it
     for depth in problem.depths:
-        forest = RandomForestClassifier(
+        forest = kind(
             problem.num_trees,
             max_depth=depth,
             n_jobs=num_cores(),
             random_state=problem.seed,
         )
-        forest.fit(problem.train.inputs, problem.train.labels)
+        targets = problem.train.labels
+        if targets.shape[1:] == (1,):
+            targets = targets[:, 0]  # scikit-learn warns of a single column
+        forest.fit(problem.train.inputs, targets)
 
         def stages(
             inputs: np.ndarray, numbers: Sequence[int], forest: Any = forest
         ) -> Iterator[np.ndarray]:
             # The forest's own sum over trees depends on the order of its threads.
-            answers = (tree.predict_proba(inputs) for tree in forest.estimators_)
+            classes = hasattr(forest, "classes_")
+            says = "predict_proba" if classes else "predict"
+            answers = (getattr(tree, says)(inputs) for tree in forest.estimators_)
             sums = itertools.accumulate(answers)
             for number, total in zip(numbers, _picked(sums, numbers)):
+                if not classes:
+                    yield (total / number).reshape(len(inputs), -1).astype(np.float32)
+                    continue
                 yield _spread(total / number, forest.classes_, num_classes)
 
-        candidate = _choose(depth, stages, problem.num_trees, problem.validation)
+        candidate = _choose(depth, stages, problem.num_trees, problem)
         del forest.estimators_[candidate.kept :]
         yield candidate
 
@@ -322,16 +356,29 @@ _GROWERS: Mapping[tuple[str, str], Callable[[_Problem], Iterator[_Candidate]]] =
 }
 
 
-def _choose(depth: int, stages: Stages, size: int, validation: Split) -> _Candidate:
+def _choose(depth: int, stages: Stages, size: int, problem: _Problem) -> _Candidate:
     """Chooses the best number of trees from 1 to `size`."""
+    validation = problem.validation
     found = stages(validation.inputs, range(1, size + 1))
-    scores = [score(probabilities, validation.labels) for probabilities in found]
+    scores = [score(one, validation.labels, problem.unit)[:2] for one in found]
     kept = int(np.argmin([loss for _, loss in scores])) + 1
-    return _Candidate(depth, kept, *scores[kept - 1], stages)
+    best, loss = scores[kept - 1]
+    return _Candidate(depth, kept, best, loss, stages)
 
 
-def score(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Returns the means of what `judge` says of each example: accuracy and loss."""
+def score(
+    probabilities: np.ndarray, labels: np.ndarray, unit: np.ndarray | None = None
+) -> tuple[float, ...]:
+    """Returns the means of what `judge` says of each example: accuracy and loss.
+
+    Of a regression, which has a `unit`, the targets (B, C) take the place of both, and
+    it is R2, half the squared error, and the absolute error in the user's units.
+    """
+    if unit is not None:
+        error = probabilities.astype(np.float64) - labels
+        square = float(np.mean(np.sum(error**2, axis=1)))
+        r2 = 1.0 - square / float(np.var(labels, axis=0, dtype=np.float64).sum())
+        return r2, square / 2, float(np.mean(np.abs(error) * unit))
     right, losses = judge(probabilities, labels)
     return float(np.mean(right)), float(np.mean(losses))
 

@@ -14,6 +14,8 @@ _GROUPS = ("early_stopping", "transfer")
 """Fields whose names alone say too little, such as patience."""
 _SIZES = ("layer", "units", "channels")
 """Values of a layer that are known for what they are."""
+_NUMBERS = {"r2": "R²", "mae": "absolute error"}
+"""What is measured of a regression."""
 _VAGUE = ("all", "auto", "none")
 """Names of values that do not say of what they are."""
 
@@ -21,8 +23,6 @@ _VAGUE = ("all", "auto", "none")
 def words(name: str) -> str:
     """Returns a column's name or a hyperparameter's path in words: "learning rate"."""
     parent, _, leaf = name.rpartition(".")
-    if leaf == "r2" or leaf.endswith("_r2"):
-        return f"{leaf.removesuffix('r2').replace('_', ' ')}R²"
     if name == "batch_loss_std":
         return "spread of batch losses"
     if share := re.fullmatch(r"(\w+)_active_share", name):
@@ -31,12 +31,14 @@ def words(name: str) -> str:
         return f"gradient norm of {layer[1]}".replace("_", " ")
     if count := re.fullmatch(r"num_(\w+)", leaf):
         leaf = f"number of {count[1]}"
-    if averaged := re.fullmatch(r"(\w+)_averaged_(loss|accuracy)", name):
+    if averaged := re.fullmatch(r"(\w+)_averaged_(loss|accuracy|r2|mae)", name):
         return f"{words(f'{averaged[1]}_{averaged[2]}')} of averaged weights"
     if of_train := re.fullmatch(r"train_clean_(\w+)", name):
         return f"train {words(of_train[1])} by true labels"
-    if further := re.fullmatch(r"test_(\w+)_(loss|accuracy)", name):
-        return f"{further[1]} test {further[2]}".replace("_", " ")
+    if further := re.fullmatch(r"test_(\w+)_(loss|accuracy|r2|mae)", name):
+        return words(f"{further[1]}_test_{further[2]}")
+    if number := re.fullmatch(r"(\w+_)?(r2|mae)", name):
+        return f"{(number[1] or '').replace('_', ' ')}{_NUMBERS[number[2]]}"
     if parent in _GROUPS:
         leaf = f"{parent} {leaf}"
     return (parent if leaf == "name" and parent else leaf).replace("_", " ")

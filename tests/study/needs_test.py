@@ -18,6 +18,7 @@ from nnlab.study import Study, needs, needs_of
 from nnlab.training import member as train
 from nnlab.training import prepare, trees
 from nnlab.training.backbone import backbone_of
+from nnlab.training.disturbances import Drawn
 from nnlab.training.program import TreeProgram
 
 IMAGES = Dataset.from_arrays(
@@ -65,6 +66,9 @@ OTHERS = {
     "train_size": 40,
     "standardize": True,
     "augment_pixels": 1,
+    "label_noise": 0.3,
+    "input_noise": 0.1,
+    "blur": 0.5,
     "model.hidden": (5,),
     "model.depth": 2,
     "model.channels": (3,),
@@ -90,6 +94,7 @@ OTHERS = {
     "transfer.batch_size": 32,
     "transfer.learning_rate": 0.1,
     "batch_size": 16,
+    "full_batch": True,
     "num_epochs": 3,
     "max_steps": 5,
     "eval_every_epochs": 0.5,
@@ -123,13 +128,17 @@ def text_of(program):
         (name, splits, *rest), options = fit.call_args
         return repr((name, len(splits["train"].labels), rest, options))
     recipe, source = program.recipe, program.source
-    size = program.hyperparameters.batch_size
+    size = program.batch_size
     traced = {name: value[0] for name, value in program.members.traced().items()}
     key = jax.eval_shape(lambda: jax.random.key(0))
     values = int(np.prod(recipe.input_shape))
     stored = program.fed.train.inputs.dtype
     inputs = jax.ShapeDtypeStruct((size, values), stored)
     labels, flags = (jax.ShapeDtypeStruct((size,), of) for of in (np.int32, np.bool_))
+    as_trained = labels
+    if recipe.relabels:
+        shares = jax.ShapeDtypeStruct((size,), np.float32)
+        as_trained = Drawn(labels, shares, labels)
     init = functools.partial(train.init_state, recipe, traced)
     state, sums = jax.eval_shape(init, key), {"loss": 0.0, "accuracy": 0.0}
     step = functools.partial(
@@ -138,7 +147,7 @@ def text_of(program):
     made = [
         jax.make_jaxpr(init)(key),
         jax.make_jaxpr(lambda s, k, x, y: step(s, key=k, inputs=x, labels=y))(
-            state, key, inputs, labels
+            state, key, inputs, as_trained
         ),
         jax.make_jaxpr(functools.partial(train.evaluate, recipe))(
             state, inputs, labels, flags

@@ -8,14 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from folders import refused
 from scipy import ndimage
 
 from nnlab.data import Split
 from nnlab.training import disturbances, member
 from nnlab.training.lanes import Batches, Lanes, Picks
 from nnlab.training.population import Population
+from nnlab.training.prepare import prepare
 
 NOISE = "label_noise"
+PROBING = {"transfer.mode": "probing", "transfer.source": "digits"}
 
 
 def drawn(seed, examples=4_000, num_classes=5):
@@ -156,3 +159,20 @@ def test_shifted_images_are_cut_from_their_padded_selves():
         assert len(places) == 1
         found |= set(places)
     assert len(found) > 0.8 * (2 * pixels + 1) ** 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"blur": 0.5}, "blur=0.5 needs images"),
+        ({"blur": 0.5, "dataset": "digits", **PROBING}, "blur=0.5 does not go with"),
+        ({"dataset": "modular_addition:7", "input_noise": 0.1}, "are tokens"),
+    ],
+)
+def test_what_does_not_go_with_the_data_is_refused_in_a_line(settings, words):
+    """Also where only the last trial of a program asks for it."""
+    name = next(name for name in ("blur", "input_noise") if name in settings)
+    study = tiny.study([{name: 0.0}, {name: settings.pop(name)}], **settings)
+    given = {} if "dataset" in settings else {"dataset": tiny.dataset()}
+    with refused(ValueError, words):
+        prepare(study, **given)

@@ -2,7 +2,9 @@
 """What is kept of earlier programs: the same data and no more than fits."""
 
 import dataclasses
+import functools
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -89,6 +91,52 @@ def test_added_seeds_are_placed_with_examples_of_their_own():
         size = tiny.SIZES["test"]
         assert np.array_equal(np.ravel(rows)[:size], own["test"])
         assert np.isin(steps, own["train"]).all()
+
+
+def trained(placed):
+    """Returns parameters and sums of metrics of the trained members."""
+    population, at = placed.population, 0
+    state = population.init()
+    while at < placed.num_steps:
+        count = min(placed.room, placed.num_steps - at)
+        state, at = placed.train(state, at, count), at + count
+    state, measured = population.evaluate(state, placed.batches)
+    return population.gather((state.params, measured["sums"]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "compiles"),
+    [
+        ({"num_epochs": 6}, [True, False, False]),
+        pytest.param(
+            *({"max_steps": 12, "schedule.name": "cosine"}, [True, False, False]),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *({"num_epochs": 6, "schedule.name": "cosine"}, [True, True, True]),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["constant rate", "equal steps", "other rates"],
+)
+def test_numbers_of_training_examples_share_all_compiled_functions(settings, compiles):
+    """If the rate's shape agrees; each size has the numbers that it has alone."""
+    settings = {"num_epochs": 99} | settings
+    study = tiny.study([{"train_size": size} for size in (40, 100, 0)], **settings)
+    kept, found, placed = place.Kept(), [], []
+    for program in networks(study, dataset=tiny.dataset(), lane_width=1):
+        placed.append(place.place(program, study, kept))
+        kept.keep(placed[-1], study)
+        found.append(trained(placed[-1]))
+    assert [one.population.compile_seconds > 0 for one in placed] == compiles
+    assert {one.population.compile_count for one in placed} == {3}
+
+    alone = tiny.study(train_size=40, **settings)
+    (program,) = networks(alone, dataset=tiny.dataset(), lane_width=1)
+    params, sums = trained(place.place(program, alone))
+    jax.tree.map(np.testing.assert_array_equal, found[0][0], params)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-6)
+    jax.tree.map(close, found[0][1], sums)
 
 
 def test_other_evaluation_batches_are_placed_anew():

@@ -27,7 +27,9 @@ UNITS = {"moved": "pixels", "rotated": "degrees"}
 
 def moved_sets(findings: Findings) -> list[str]:
     """Returns which of `SETS` were measured."""
-    return [s for s in SETS if findings.is_measured(f"test_{s}_accuracy")]
+    return [
+        s for s in SETS if findings.is_measured(f"test_{s}_{findings.results.score}")
+    ]
 
 
 def final_on_sets(findings: Findings) -> Iterator[Sketch]:
@@ -42,8 +44,8 @@ def final_on_sets(findings: Findings) -> Iterator[Sketch]:
         f"{what}. Small dots are seeds. {set_meaning(results)} "
         f"{captions.error_scale(canvas)} {captions.caption(findings)}"
     )
-    further = {name: f"test_{name}_accuracy" for name in sets}
-    measured = {"normal": "test_accuracy", **further}
+    further = {name: f"test_{name}_{results.score}" for name in sets}
+    measured = {"normal": results.test_score, **further}
     seen = captions.ends_of_each(findings, {"best": findings.best}, measured)
     yield Sketch("test_sets", canvas, what, caption, seen)
     for metric in further.values() if results.study.test_sets.along_curve else ():
@@ -72,7 +74,9 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
     row.
     """
     results = findings.results
-    sets = [m for m in results.metrics if re.fullmatch(r"test_(\w+_)?accuracy", m)]
+    sets = [
+        m for m in results.metrics if re.fullmatch(rf"test_(\w+_)?{results.score}", m)
+    ]
     ran = [t for t in findings.ran if findings.alive(t).any()]
     measured = {(t, m): findings.final(t, m) for m in sets for t in ran}
     finals = {k: p[~np.isnan(p)] for k, p in measured.items() if np.isfinite(p).any()}
@@ -85,7 +89,7 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
     learnt = [curves.learnt(findings, metric) for metric in sets]
     core = scales.finite(v for each in learnt for v in each.values())
     core = core if core.size else scales.finite(finals.values())
-    scale = scales.scale_of(results, "test_accuracy", core)
+    scale = scales.scale_of(results, results.test_score, core)
     learns = {trial for each in learnt for trial in each}
     ends = scales.finite(c[1:] for (t, _), c in centers.items() if t in learns)
     view = scales.view_of(scale, core, ends)
@@ -96,7 +100,7 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
     for number, metric in enumerate(sets):
         color = style.CATEGORIES[number % len(style.CATEGORIES)]
         marker = "osD^v"[number % 5]
-        name = words(metric).removesuffix("test accuracy").strip() or "normal"
+        name = words(metric).removesuffix(words(results.test_score)).strip() or "normal"
         shift = 0.22 * (number - (len(sets) - 1) / 2) if rows else 0.0
         of_set = [t for t, m in finals if m == metric]
         of_set.sort(key=sweep.values.__getitem__)
@@ -111,7 +115,7 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
             of = finals[trial, metric], centers[trial, metric], color, called
             points.draw_points(ax, place, *of, marker=marker)
         ax.plot([], [], color=color, marker=marker, markersize=5.5, label=name)
-    scales.name_axes(ax, sweep, scales.axis_words("test_accuracy", scale))
+    scales.name_axes(ax, sweep, scales.axis_words(results.test_score, scale))
     labels.legend_above(ax)
 
 
