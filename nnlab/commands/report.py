@@ -44,6 +44,7 @@ _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 def main() -> None:
     """Redraws the report of a workdir, compares several, or lists them."""
     console = terminal.Terminal()
+    check_exports()
     given, workdir = flags.FLAGS.compare, flags.FLAGS.workdir
     for flag in ("bands", "claim", "tables", *_EXPORT):
         if flags.FLAGS[flag].value and (given or flags.FLAGS.list is not None):
