@@ -113,10 +113,7 @@ def compare_bests(runs: Sequence[Findings]) -> tuple[Difference, ...]:
     trials on the side that had more to choose from. It is at least
     `effects.chance_of_parting` of the networks at chance, where their numbers differ by
     more than a quarter. Holm's adjustment runs over all pairs of runs.
-
-    Where no trial differs from another, at most 4.3 % of comparisons call a difference
-    significant (1,000 simulations for each of 8 shapes, see ``between_runs_test.py``);
-    where they do on these test examples alone, at most 1.5 % (4 shapes).
+    docs/comparing.md has the measured rates of error.
 
     Returns:
       One for each pair of two or more runs, (0, 1), (0, 2), ..., (1, 2), ...
