@@ -100,7 +100,7 @@ def find(results: Results) -> Rates | None:
         starts[row] = results.curve(trial, "train_loss").values[:, 0]
         final = (Quantity(metric=f"{s}_loss") for s in ("train", "validation"))
         losses[row], validation[row] = (
-            reduce_members(results, f, trial) for f in final
+            reduce_members(results, trial, f) for f in final
         )
         diverged[row] = has_status(results, trial, DIVERGED)
         dull[row] = at_chance(results, trial)

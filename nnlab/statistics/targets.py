@@ -68,7 +68,7 @@ def steps_to_target(
     if not (results.has_run(trial) and is_network) or np.isnan(target):
         return StepsToTarget(target, 0, np.nan, np.nan, np.nan)
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
-    steps = reduce_members(results, quantity, trial)
+    steps = reduce_members(results, trial, quantity)
     steps = steps[~np.isnan(steps)]
     share = float(np.isfinite(steps).mean()) if len(steps) else np.nan
     per_epoch = results.program(trial)["steps_per_epoch"]
