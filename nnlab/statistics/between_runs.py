@@ -53,17 +53,12 @@ class Difference:
       method: "paired", "unpaired", or "" where nothing is compared.
       reason: why nothing is compared or tested, or what the reader must know.
       mean: left minus right; NaN where nothing is compared.
-      low, high: its interval, adjusted like `p_holm`: without 0 where, and only where,
-        the difference is significant. 95 % where no test was made; NaN where there is
-        none.
+      low, high, p_seeds, over, detectable: as `ranking.Comparison` has them; the
+        interval is of 95 % where no test was made.
       n: number of pairs, or of networks on both sides.
       p: two-sided, times the larger number of trials from which a side's best was
         chosen; NaN where no test was made.
       p_holm: `p` adjusted over all pairs of runs; significant up to 0.05.
-      p_seeds: the same over seeds alone, on these examples.
-      over: of what else `p` speaks, see `examples.widened`.
-      detectable: of what is not significant, the smallest true difference that would
-        have been in 80 % of such comparisons; NaN if that is not known.
     """
 
     left: int
