@@ -160,7 +160,7 @@ def _compare(
         reason = "a run has no best trial"
     elif len({run.results.score for run in sides}) > 1:
         reason = "one learns classes, one numbers"
-    elif any(f"test_{run.results.score}" not in run.results.metrics for run in sides):
+    elif any(run.results.test_score not in run.results.metrics for run in sides):
         reason = "a run has no test scores"
     elif len({test_data(run.results, trial) for run, trial in bests}) > 1:
         reason = "their test data are not the same"
@@ -197,7 +197,7 @@ def _compare(
 
 def _networks(bests: Sequence[_Best]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Returns the test scores of both sides, and which networks are at chance."""
-    values = [run.final(trial, f"test_{run.results.score}") for run, trial in bests]
+    values = [run.final(trial, run.results.test_score) for run, trial in bests]
     lost = [np.nan_to_num(run.reduced(trial, AT_CHANCE)) for run, trial in bests]
     return values, lost
 

@@ -62,7 +62,7 @@ def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
 
 def final_score(results: Results) -> Quantity:
     """Returns what trials are compared by: the final test accuracy, or r2."""
-    return Quantity(metric=f"test_{results.score}")
+    return Quantity(metric=results.test_score)
 
 
 def limits(results: Results) -> tuple[float, float]:

@@ -92,7 +92,7 @@ class Findings:
     @once
     def compared(self) -> tuple[ranking.Comparison, ...]:
         """Each trial's difference to the best in final test score, if measured."""
-        test = f"test_{self.results.score}"
+        test = self.results.test_score
         if test not in self.results.metrics:
             return ()
         every = range(len(self.results.trials))

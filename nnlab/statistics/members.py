@@ -196,7 +196,7 @@ def reduce_members(results: Results, trial: int, quantity: Quantity) -> np.ndarr
     best = pick.reduce(curve.values, axis=1)
     value = {"final": final, "best": best, "best_minus_final": best - final}
     if reduction == "drop_from_test":
-        test = carried_forward(results, trial, f"test_{results.score}")
+        test = carried_forward(results, trial, results.test_score)
         value["drop_from_test"] = final_values(results, trial, test) - final
     return np.where(alive(results, trial), value[reduction], np.nan)
 

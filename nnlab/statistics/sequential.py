@@ -113,7 +113,7 @@ def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
     # New is what was the best, or not told from it, and is told now.
     last = before[-1] if before else None
     news = {last.best, *last.unresolved, *last.untested} if last else None
-    for compared in compare_to_best(view, best, finals(view, f"test_{view.score}")):
+    for compared in compare_to_best(view, best, finals(view, view.test_score)):
         trial = compared.trial
         if best is None or trial == best or not view.has_run(trial):
             continue

@@ -207,7 +207,7 @@ def _examine(findings: "Findings", claim: Claim) -> Draft:
 def _sides(findings: "Findings", claim: Claim) -> _Sides:
     results, quantity, names = findings.results, claim.quantity, ("left", "right")
     needed = [of.metric for of, _ in claim.compared]
-    needed += [f"test_{results.score}"] * (quantity.reduction == "drop_from_test")
+    needed += [results.test_score] * (quantity.reduction == "drop_from_test")
     for column in filter(None, needed):
         if column not in results.metrics:
             raise _UntestedError(f"the curves have no column {column}")
