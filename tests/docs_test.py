@@ -195,6 +195,21 @@ def test_a_command_is_refused_for_its_folder_alone(here, command):
     assert message in err
 
 
+@pytest.mark.slow
+def test_each_wish_runs_as_it_is_written(here):
+    rng = np.random.default_rng(0)
+    rooms = rng.normal(size=(60, 2))
+    rows = [f"{a},{b},{100 * a + b + 0.5}" for a, b in rooms]
+    (here / "houses.csv").write_text("\n".join(["rooms,age,price", *rows, ""]))
+    wishes = [command for command in COMMANDS if command.page == "docs/wishes.md"]
+    assert len(wishes) == 12
+    for command in wishes:
+        status, _, err = launched(PROGRAMS["train"], *command.arguments)
+        assert (status, err) == (0, ""), command
+    score = nnlab.load("runs/prices").summary()
+    assert score["test_r2_mean"].max() > 0.5
+
+
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     """A short run of the quickstart."""
