@@ -121,7 +121,7 @@ def test_a_space_is_read_as_it_is_written(text, span):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("optimizer.learning_rte=log(1,2)", "unknown field .* did you mean"),
+        ("model.init_sclae=log(1,2)", "unknown field .* did you mean"),
         (f"{RATE}=log(1)", "log.low,high., uniform"),
         (f"{RATE}=log(1,2),3", "which stands alone"),
         (f"{RATE}=logg(1,2)", "log.low,high., uniform"),
