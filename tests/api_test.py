@@ -21,7 +21,7 @@ import nnlab
 from nnlab import api, results
 from nnlab.study import Study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 RATE = tiny.RATE
 FIELDS = {"batch_size": 16, "num_epochs": 2, "num_seeds": 3, "model": {"hidden": (8,)}}

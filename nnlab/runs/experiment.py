@@ -210,7 +210,6 @@ class _Past:
     """What a run starts from: nothing, or an earlier part of it in the workdir.
 
     Attributes:
-      study: the study to run, merged with the earlier one.
       config: the ``config.json``; None if the run is new, or the file is lost.
       groups: those of the programs that have begun come first; None for a new run.
       doubts: reasons why the user's own module or metrics may have changed.
