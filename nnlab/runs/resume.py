@@ -58,6 +58,9 @@ OWN = "hand in the run's own"
 
 MOST_TEXT = 60
 
+_ONCE_STATIC = ("schedule.warmup_steps",)
+"""Traced fields that were not so in earlier versions, whose checkpoints stay valid."""
+
 _NAMED = ("datasets", "modules")
 """Parts of the record of what is the user's own that name what other programs have."""
 
@@ -248,14 +251,19 @@ def identity(
     """
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
-    static = {p: v for p, v in flats[0].items() if not is_traced(p, v)}
+    same = {p for p in _ONCE_STATIC if len({flat[p] for flat in flats}) == 1}
+
+    def differs(path: str, value: Any) -> bool:
+        return is_traced(path, value) and path not in same
+
+    static = {p: v for p, v in flats[0].items() if not differs(p, v)}
     ends = study.halving.factor or "schedule" in study.own.functions
     if static["schedule.name"] == "constant" and not ends:
         del static["num_epochs"]  # may grow
     del static["dataset"]  # a path, which may change
     data = config["datasets"][trials[0].hyperparameters.data]
     own = [
-        (trial.index, *(v for p, v in flat.items() if is_traced(p, v)))
+        (trial.index, *(v for p, v in flat.items() if differs(p, v)))
         for trial, flat in zip(trials, flats)
     ]
     added = {f.name for f in dataclasses.fields(Study) if "later" in f.metadata}

@@ -234,6 +234,16 @@ def test_other_data_or_seeds_make_another_program(change):
     assert identity(study(), **change) != identity(study())
 
 
+def test_a_field_that_was_once_static_is_where_it_was():
+    assert identity(study())["schedule.warmup_steps"] == 0
+
+    def warmed(*steps):
+        return Study.from_dict({"sweep": [{"schedule.warmup_steps": n} for n in steps]})
+
+    assert "schedule.warmup_steps" not in identity(warmed(0, 5))
+    assert identity(warmed(0, 5)) != identity(warmed(0, 6))
+
+
 # ---- Modules and metrics of one's own.
 
 CODE = "0123456789abcdef by jax 1, flax 1"
