@@ -421,6 +421,8 @@ def _described(
     if h.augment_pixels:
         pixels = count(h.augment_pixels, "pixel")
         changes.append(f"in training moved by up to {pixels} along both axes")
+    if h.augment_flip:
+        changes.append("in training mirrored at random, left to right")
     of = program.members.traced()
     noises = [f"{words(n)} up to {of[n].max():g}" for n in _NOISES if n in of]
     if noises:
@@ -469,8 +471,11 @@ def _described(
 def _data(program: "Program") -> list[str]:
     data = program.dataset
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
+    labels = f"{data.num_classes} classes"
+    if data.is_regression:
+        labels = f"regression of {', '.join(data.class_names)}"
     return [
-        f"data: {data.name}, {data.num_classes} classes; {sizes[0]:,} training, "
+        f"data: {data.name}, {labels}; {sizes[0]:,} training, "
         f"{sizes[1]:,} validation and {sizes[2]:,} test examples",
         *data.notes,
     ]

@@ -110,9 +110,12 @@ class Network:
         found: Any = self.recipe.module.apply(variables, x, train=False)
         return found
 
-    def update(self, gradient: Any) -> Any:
-        """Returns what the optimizer would add to the parameters, a tree like them."""
-        return member.update(self.recipe, self.state, self.traced, gradient)[0]
+    def update(self, gradient: Any, loss: jax.Array | float = jnp.nan) -> Any:
+        """Returns what the optimizer would add to the parameters, a tree like them.
+
+        Few optimizers read the loss, such as polyak_sgd.
+        """
+        return member.update(self.recipe, self.state, self.traced, gradient, loss)[0]
 
     def by_layer(self, tree: Any) -> dict[str, jax.Array]:
         """Returns the Euclidean norm of each layer of a tree like `params`."""
@@ -265,7 +268,9 @@ def gradient_norm(network: Network, batch: Batch) -> dict[str, jax.Array]:
 
 def update_norm(network: Network, batch: Batch) -> dict[str, jax.Array]:
     """Returns the norm of each layer's next update, if this were its batch."""
-    return network.by_layer(network.update(network.gradient(network.params, batch)))
+    gradient = network.gradient(network.params, batch)
+    loss = network.loss(network.params, batch)
+    return network.by_layer(network.update(gradient, loss))
 
 
 def distance(network: Network, batch: Batch) -> dict[str, jax.Array]:
@@ -281,7 +286,8 @@ def descent(network: Network, batch: Batch) -> jax.Array:
     With a full batch it is what the update does; below 0 the loss rises.
     """
     params = network.params
-    update = network.update(network.gradient(params, batch))
+    loss = network.loss(params, batch)
+    update = network.update(network.gradient(params, batch), loss)
     after = network.loss(optax.apply_updates(params, update), batch)
     return network.loss(params, batch) - after
 
