@@ -68,7 +68,7 @@ NOISE = "nn.Dense(3)(x) + jax.random.normal(self.make_rng('noise'), (len(x), 3))
 )
 def test_a_module_is_called_as_it_takes_it(module):
     program = tiny.program(tiny.study(), module=module)
-    assert own.record(program.recipe.module, {}, (6,), 3).module.code  # in training
+    assert own.of_module(program.recipe.module, (6,)).code  # in training
     variables = program.recipe.module.init(jax.random.key(0), X)
     logits = program.recipe.module.apply(variables, X, train=False)
     assert (logits.shape, logits.dtype) == ((5, 3), np.float32)
