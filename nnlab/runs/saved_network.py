@@ -60,6 +60,9 @@ _KEYS = (
 _NEWER = ("labels", "features", "origin")
 """Plain values that networks of older versions lack."""
 
+_OF_TOKENS = ("vocabulary",)
+"""Plain values of networks that read tokens."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network:
@@ -218,7 +221,7 @@ class Network:
         )
 
 
-def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Network:
+def load(path: str | os.PathLike[str], *, module: Any = None) -> Network:
     """Loads what `Network.save` wrote.
 
     Args:
@@ -243,7 +246,8 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
         newer = {key: about.get(key) for key in _NEWER}
         if "targets" in about:  # of a regression
             newer["targets"] = {k: about["targets"][k] for k in ("mean", "unit")}
-        about = {key: about[key] for key in _KEYS} | newer
+        tokens = {key: about[key] for key in _OF_TOKENS if key in about}
+        about = {key: about[key] for key in _KEYS} | newer | tokens
         if about["labels"] is not None:
             labels.from_plain(about["labels"], len(about["classes"]))
         if about["origin"] is not None:
@@ -281,7 +285,7 @@ def of_member(
     trial: int,
     seed: int,
     *,
-    module: nn.Module | None = None,
+    module: Any = None,
 ) -> Network:
     """Returns one network of a run, as it was at the end of its training.
 
@@ -347,6 +351,7 @@ def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
         **{key: dataset.get(key) for key in _NEWER},
         **({"targets": dataset["targets"]} if "targets" in dataset else {}),
         "input_shape": dataset["input_shape"],
+        **{key: dataset[key] for key in _OF_TOKENS if key in dataset},
         "hyperparameters": json.loads(json.dumps(hyperparameters)),
         "dropout": any(model.dropout_rate for model in models),
         "module": found.study.own.record_of(of.hyperparameters.module),
@@ -407,7 +412,11 @@ def _module_of(about: Mapping[str, Any]) -> nn.Module:
     hyperparameters = from_mapping(Hyperparameters, about["hyperparameters"], "")
     shape, num_classes = about["input_shape"], len(about["classes"])
     module, _ = network_of(
-        hyperparameters, shape, num_classes, dropout=about["dropout"]
+        hyperparameters,
+        shape,
+        num_classes,
+        dropout=about["dropout"],
+        vocabulary=about.get("vocabulary", 0),
     )
     if not about["frozen"]:
         return module
