@@ -42,7 +42,7 @@ class Renamed(Mine):
 
 
 def code(module: nn.Module) -> str:
-    return own.record(modules.called(module), {}, tiny.dataset()).module.code
+    return own.of_module(modules.called(module), (6,)).code
 
 
 def metric_code(metric: Callable[..., Any]) -> str:
@@ -94,7 +94,7 @@ def test_what_computes_something_else_is_another(other):
 
 
 def test_its_attributes_and_shapes_can_be_read():
-    found = own.record(modules.called(Mine(shift=SHIFT)), {}, tiny.dataset()).module
+    found = own.of_module(modules.called(Mine(shift=SHIFT)), (6,))
     assert (found.name, found.attributes["width"]) == ("Mine", "5")
     assert (found.attributes["act"], found.attributes["begin"]) == ("gelu", "zeros")
     assert found.attributes["shift"].startswith("float32(1, 3) ")

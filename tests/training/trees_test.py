@@ -79,9 +79,9 @@ def scored(monkeypatch):
     """Records the numbers of scored examples, call by call."""
     calls, scores = [], trees.score
 
-    def count(probabilities, labels):
+    def count(probabilities, labels, unit=None):
         calls.append(len(labels))
-        return scores(probabilities, labels)
+        return scores(probabilities, labels, unit)
 
     monkeypatch.setattr(trees, "score", count)
     return calls
