@@ -473,7 +473,7 @@ class Outcome:
 
     @property
     def best(self) -> int | None:
-        """Index of the best trial by validation accuracy; None for none."""
+        """Index of the best trial by validation accuracy, or R2; None for none."""
         return self.findings.best
 
     @functools.cached_property

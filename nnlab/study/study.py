@@ -35,7 +35,7 @@ from nnlab.study.hyperparameters import (
     needs_of,
 )
 from nnlab.study.needs import OWN_MODULE
-from nnlab.study.probes import BUILT_IN, Probe
+from nnlab.study.probes import Probe
 from nnlab.study.probes import parse as parse_probe
 from nnlab.words import numbers as texts
 from nnlab.words.spelling import nearest
@@ -381,7 +381,7 @@ class Study(Checked):
             )
 
     def _check_probes(self) -> None:
-        names = [parse_probe(text, [*BUILT_IN]).name for text in self.probes]
+        names = [parse_probe(text).name for text in self.probes]
         if twice := [name for name in names if names.count(name) > 1]:
             raise FieldError("probes", f" has {twice[0]!r} twice")
 
@@ -569,7 +569,7 @@ class Study(Checked):
         h = trial.hyperparameters
         unknown = self.own.module is not None or h.model.name == "stack"
         grown = not h.model.is_network
-        return unknown or grown or h.model.dropout_rate > 0 or h.augment_pixels > 0
+        return unknown or grown or h.model.dropout_rate > 0 or h.augments
 
     def settings(self, hyperparameters: Hyperparameters) -> Flat:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""

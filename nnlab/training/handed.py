@@ -22,12 +22,12 @@ from nnlab.study import (
     Own,
     Study,
 )
-from nnlab.study.probes import BUILT_IN, name_of, parse
-from nnlab.training import modules, optimizers, own
+from nnlab.study.probes import name_of, parse
+from nnlab.training import modules, optimizers, own, probes
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
 
-TAKEN = ("loss", "accuracy", "active_share")
+TAKEN = ("loss", "accuracy", "active_share", "r2", "mae")
 """Endings of nnlab's own metrics, by which tables and figures recognise them."""
 
 LARGE = 30.0
@@ -213,7 +213,8 @@ def _point_out_large(dataset: Dataset) -> None:
     """Warns of inputs that should be scaled, such as pixels of 0 to 255 as floats."""
     inputs = dataset.train.inputs
     low, high = (float(end) * dataset.scale for end in (inputs.min(), inputs.max()))
-    if inputs.dtype != np.uint8 and not dataset.is_table and max(-low, high) > LARGE:
+    plain = inputs.dtype == np.uint8 or dataset.is_table or dataset.vocabulary
+    if not plain and max(-low, high) > LARGE:
         _log.warning(
             "%s: inputs from %.4g to %.4g are not scaled; pass pixels of 0 to 255 as "
             "uint8 (.astype(np.uint8)), which are scaled, or set standardize=True",
@@ -261,7 +262,7 @@ def _check_probes(given: Iterable[str], study: Study) -> None:
     names = [name_of(text) for text in study.probes]
     for text in given:
         name = parse(text).name
-        if name in (*BUILT_IN, *names):
+        if name in (*probes.built_in(), *names):
             raise ValueError(f"probe {name!r} is there already: rename it")
         if name.startswith((*SPLITS, "batch_", "grad_norm")):
             raise ValueError(

@@ -47,7 +47,11 @@ class Recipe:
       rates, scales: factors on the rate and on the initial kernels, see `groups`.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
+      tokens: whether it sees int32 inputs as they are.
       augment_pixels: largest shift of a training image; 0 for none.
+      augment_flip: whether half of the training images are mirrored.
+      class_weights: of the training loss, one for each class; none for 1.
+      min_delta: least change of the `watched` metric's sum that is better.
       full_batch: whether all training examples are in every step.
       relabels: number of classes from which random labels are drawn; 0 for none.
       activity: whether `judge` measures the share of active units.
@@ -61,7 +65,8 @@ class Recipe:
       loss: of each example, see `losses`; also evaluated, then without smoothing.
       probes: functions that measure a network along training, see `probes`.
       probe_batch: most examples in a batch of the loss that they see.
-      target_mean, target_unit: of a regression, see `nnlab.data.Dataset`; else None.
+      target_mean, target_unit: of a regression, float32 (1, C), see
+        `nnlab.data.Dataset`; else None.
     """
 
     module: nn.Module | modules.Called
@@ -74,7 +79,11 @@ class Recipe:
         default_factory=dict
     )
     input_shift: float | np.ndarray = 0.0
+    tokens: bool = False
     augment_pixels: int = 0
+    augment_flip: bool = False
+    class_weights: tuple[float, ...] = ()
+    min_delta: float = 0.0
     full_batch: bool = False
     relabels: int = 0
     activity: bool = False
@@ -165,7 +174,7 @@ def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:
 
 def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
     """Initialises a member; `key` is that of the seed's "init" stream."""
-    sample = jnp.zeros((1, *recipe.input_shape), jnp.float32)
+    sample = jnp.zeros((1, *recipe.input_shape), input_type(recipe))
     variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
     factors = {**recipe.scales, **_below(traced, SCALE_OF)}
     variables["params"] = groups.scaled(
@@ -237,10 +246,14 @@ def train_step(
         member before the update. Without the check bad numbers spread, and `population`
         repeats the steps with it.
     """
+    if recipe.augment_pixels or recipe.augment_flip:
+        inputs = inputs.reshape(inputs.shape[0], *recipe.input_shape)
     if recipe.augment_pixels:
-        images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
         shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-        inputs = disturbances.shifted(shift_key, images, recipe.augment_pixels)
+        inputs = disturbances.shifted(shift_key, inputs, recipe.augment_pixels)
+    if recipe.augment_flip:
+        flip_key = jax.random.fold_in(key, zlib.crc32(b"flip"))
+        inputs = disturbances.flipped(flip_key, inputs)
     labels = disturbances.as_trained(labels, traced.get("label_noise"))
 
     (loss, batch_stats), gradients = jax.value_and_grad(
@@ -325,10 +338,16 @@ def batch_loss(
         rngs={"dropout": key},
         mutable=["batch_stats"],
     )
+    targets = labels
     if "label_smoothing" in traced:
         share = traced["label_smoothing"]
-        labels = losses.smoothed(labels, logits.shape[1], share)
-    loss = jnp.mean(recipe.loss(logits, labels))
+        targets = losses.smoothed(labels, logits.shape[1], share)
+    each = recipe.loss(logits, targets)
+    if recipe.class_weights:
+        each *= jnp.array(recipe.class_weights)[labels]
+    loss = jnp.mean(each)
+    if "l1" in traced:
+        loss += traced["l1"] * sum(jnp.sum(jnp.abs(k)) for k in stack.kernels(params))
     return loss, updated.get("batch_stats", {})
 
 
@@ -415,10 +434,7 @@ def in_units(recipe: Recipe, stored: Any) -> Any:
     """Returns a regression's targets (B, C) in the user's units; all else as it is."""
     if recipe.target_unit is None or recipe.target_mean is None:
         return stored
-    unit, mean = (
-        v.astype(np.float32) for v in (recipe.target_unit, recipe.target_mean)
-    )
-    return stored * unit + mean
+    return stored * recipe.target_unit + recipe.target_mean
 
 
 def note_best(
@@ -436,7 +452,8 @@ def note_best(
         *(state.params, state.batch_stats, value, state.step, jnp.int32(0)),
         average=state.average,
     )
-    better = training & (value < best.value)
+    least = best.value - recipe.min_delta if recipe.min_delta else best.value
+    better = training & (value < least)
     best = _where(
         better, found, dataclasses.replace(best, waited=best.waited + training)
     )
@@ -461,8 +478,18 @@ def kept(state: TrainState) -> TrainState:
     )
 
 
+def input_type(recipe: Recipe) -> Any:
+    """Returns the type of what the network sees."""
+    return jnp.int32 if recipe.tokens else jnp.float32
+
+
 def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
-    """Returns the network's inputs, float32 (B, *input_shape), of stored inputs."""
+    """Returns the network's inputs, float32 (B, *input_shape), of stored inputs.
+
+    Tokens stay int32.
+    """
+    if recipe.tokens:
+        return inputs.reshape(inputs.shape[0], *recipe.input_shape)
     return rescaled(inputs, recipe.input_scale, recipe.input_shift, recipe.input_shape)
 
 

@@ -13,6 +13,7 @@ as a vector (k,) or a mapping of names to numbers. Its columns are "name"; "name
 
 import dataclasses
 import functools
+import inspect
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -21,8 +22,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nnlab.study.fields import FieldError
 from nnlab.training import member, metrics, modules, own
 from nnlab.training.member import Recipe, Traced, TrainState
+from nnlab.words.spelling import nearest
 
 Probe = Callable[["Network", "Batch"], Any]
 """A probe; see above."""
@@ -285,6 +288,31 @@ def descent(network: Network, batch: Batch) -> jax.Array:
     update = network.update(network.gradient(params, batch), loss)
     after = network.loss(optax.apply_updates(params, update), batch)
     return network.loss(params, batch) - after
+
+
+def built_in() -> dict[str, Probe]:
+    """Returns nnlab's probes: the functions above of a network and a batch."""
+    functions = {k: v for k, v in globals().items() if inspect.isfunction(v)}
+    return {
+        name: function
+        for name, function in functions.items()
+        if [*inspect.signature(function).parameters] == ["network", "batch"]
+    }
+
+
+def find(name: str) -> Probe:
+    """Returns the probe of a name.
+
+    Raises:
+      FieldError: there is none; those that exist are told.
+    """
+    known = built_in()
+    if name not in known:
+        listed = ", ".join(known)
+        raise FieldError(
+            "probes", f": no {name!r}{nearest(name, known)}; there are {listed}"
+        )
+    return known[name]
 
 
 def shapes(

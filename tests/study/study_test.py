@@ -26,6 +26,7 @@ from nnlab.study import (
     Study,
 )
 from nnlab.study.claims import SECONDS, best, best_minus_final, final, higher, lower
+from nnlab.study.hyperparameters import path_of
 from nnlab.study.study import METRIC
 from nnlab.words import spelling
 
@@ -135,6 +136,9 @@ def labels(*sweep):
 
 
 def test_labels():
+    modules = [{"module.name": name, "module.width": 8} for name in "AB"]
+    assert labels(*modules) == ["module=A", "module=B"]
+    assert path_of("module") == "module.name"
     rate, hidden, name = "optimizer.learning_rate", "model.hidden", "optimizer.name"
     assert labels({}) == ["base"]
     assert labels({rate: 1e-3}, {rate: 1}) == ["learning_rate=0.001", "learning_rate=1"]
