@@ -272,10 +272,10 @@ def run(
     own = _dataset(dataset)
     mine = dict(probes) if isinstance(probes, Mapping) else {}
     doors = {"loss": loss, "schedule": schedule, "optimizer": optimizer}
-    functions = {name: of for name, of in doors.items() if callable(of)}
-    fields |= {
-        name: of for name, of in doors.items() if not (of is None or callable(of))
-    }
+    doors = {name: of for name, of in doors.items() if of is not None}
+    named = {name for name, of in doors.items() if isinstance(of, Mapping)}
+    fields |= {name: doors[name] for name in named}
+    functions: dict[str, Any] = {n: of for n, of in doors.items() if n not in named}
     functions |= {f"{OWN_PROBE}{name}": probe for name, probe in mine.items()}
     if own is not None:
         fields["dataset"] = own.name

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nnlab.study import Optimizer
 from nnlab.training import member as train
 from nnlab.training import optimizers
 
@@ -32,7 +33,7 @@ class Linear(nn.Module):
 RECIPE = train.Recipe(
     module=Linear(),
     layers=("linear",),
-    optimizer=functools.partial(optimizers.optimizer, "sgd"),
+    optimizer=functools.partial(optimizers.optimizer, Optimizer()),
     schedule=lambda step, traced: 1.0,
     input_shape=(2, 2),
     input_scale=SCALE,
