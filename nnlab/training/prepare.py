@@ -380,10 +380,10 @@ def _class_weights(h: Hyperparameters, dataset: Dataset) -> tuple[float, ...]:
 
 def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
     """Refuses shifts, blur and noise that do not go with the data, or with probing."""
-    for name in ("augment_pixels", "blur", "input_noise"):
+    for name in ("augment_pixels", "augment_flip", "blur", "input_noise"):
         if (amount := getattr(h, name)) and h.transfer.mode == "probing":
             raise ValueError(
-                f"{name}={amount:g} does not go with transfer.mode='probing', which "
+                f"{name}={amount} does not go with transfer.mode='probing', which "
                 "computes features once; set it to 0"
             )
     for name in ("augment_pixels", "augment_flip", "blur"):
