@@ -19,6 +19,8 @@ from nnlab.statistics.verdicts import NOT_TESTED
 from nnlab.study import Study
 from nnlab.training.prepare import prepare
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 FILES = sorted((ROOT / "configs").glob("*.py"))
 WHOLE = ["quickstart", "model_builder"]
 """These run from flags to report, of the others one trial."""

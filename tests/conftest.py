@@ -64,6 +64,23 @@ def _strict_keys():
 
 
 @pytest.fixture(scope="module")
+def compiled_fast():
+    """Leaves out most of XLA's optimizations, which take longer than small trainings.
+
+    For files that compare no bits of programs that differ. The processes that their
+    tests start leave them out, too.
+    """
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name.upper(), "1")
+        jax.config.update(name, True)
+        yield
+    jax.config.update(name, False)
+
+
+@pytest.fixture(scope="module")
 def chromium():
     """A browser without windows. Its event loop must end with the module."""
     reason = "no playwright here"

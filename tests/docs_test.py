@@ -19,6 +19,8 @@ from launched import PROGRAMS, QUICKSTART, ROOT, launched
 import nnlab
 from nnlab.data import generated
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
@@ -161,6 +163,8 @@ def small(arguments):
     for argument in arguments:
         if argument.startswith("--config="):
             name, _, arg = argument.partition(":")
+            if "--decide" in arguments:  # else a pilot of many programs is trained
+                name = "--config=quickstart"
             words = [w for w in arg.split(",") if w and not w.endswith("mnist")]
             argument = f"{name}:{','.join([*words, 'smoke'])}"
         yield "--seeds=4" if argument.startswith("--seeds=") else argument

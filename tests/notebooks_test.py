@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 
 import nnlab
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -45,6 +45,8 @@ from nnlab.runs import checkpoint, experiment, saved_network, search
 from nnlab.study import Claim, Quantity, Study
 from nnlab.words import numbers
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 

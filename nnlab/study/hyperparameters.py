@@ -30,13 +30,15 @@ MODELS = (
 WEIGHTS = ".safetensors"
 """The ending of a file of weights."""
 TRANSFERS = ("scratch", "probing", "tuning")
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = (
     *("constant", "linear", "cosine", "polynomial", "exponential", "step"),
     *("warmup_stable_decay", "one_cycle"),
 )
 """The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
+PARAMETRIZATIONS = ("standard", "mup")
+DECAYS = ("auto", "coupled", "decoupled")
+DECAYED = ("all", "kernels")
 WATCHED = ("validation_loss", "validation_accuracy")
 MODULE = "module.name"
 """The path that says which of several modules of one's own a trial trains."""
@@ -59,6 +61,18 @@ def _shape(*names: str) -> Need:
 
 _ENDLESS = ("constant", "step")
 """Schedules without a last factor to choose."""
+
+
+_UNSET: Mapping[str, Mapping[str, Any]] = {
+    name: {
+        "optimizer.momentum": 0.0,
+        "optimizer.nesterov": False,
+        "optimizer.weight_decay": 1e-4 if name == "adamw" else 0.0,
+    }
+    for name in ("sgd", "adam", "adamw", "rmsprop")
+}
+"""What some optimizers do where a trial sets nothing. Ids of trials, older than the
+choice of all others, are digests of it."""
 
 
 def _above_0(path: str) -> Need:
@@ -100,7 +114,18 @@ _DROPS = Need(
 _OWN = Need("a module of your own", lambda s: s[OWN_MODULE])
 _IN_BATCHES = Need("false", lambda s: not s["full_batch"], "full_batch")
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
-_MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
+_MOMENTUM = Need(
+    "'sgd' or 'rmsprop'",  # or others, which `training.optimizers` knows
+    lambda s: s["optimizer.name"] not in ("adam", "adamw"),
+    "optimizer.name",
+)
+_VELOCITY = Need(
+    "above 0",
+    lambda s: (
+        s["optimizer.name"] not in ("sgd", "rmsprop") or s["optimizer.momentum"] > 0
+    ),
+    "optimizer.momentum",
+)
 _TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
 _TRAINED_SOURCE = Need(
     "that is a data set",
@@ -192,7 +217,12 @@ class Model(Checked):
       activation: name of the hidden layers' activation (all but stack and resnet18).
       init: name of the kernels' initialiser.
       init_scale: traced factor on every initial kernel.
-      scale_of: further traced factors on the initial kernels of single layers, by name.
+      scale_of: traced factors on the initial kernels of single layers, by name, or of
+        groups: first, hidden, last.
+      parametrization: "standard", or "mup": initial weights and rates change with the
+        width so that what is learned does not (Yang et al. 2021), and the best rate of
+        a narrow network is that of a wide one (mlp, cnn, stack).
+      base_width: units of the hidden layers at which mup and standard agree.
       bias: which layers have one: "all", "first" or "none" (mlp, cnn, resmlp, vgg).
       batch_norm: normalise before each hidden activation (mlp, cnn, resmlp, vgg).
       dropout_rate: traced share of hidden units dropped in training, in [0, 1) (all but
@@ -220,6 +250,21 @@ class Model(Checked):
     )
     init_scale: float = field(1.0, minimum=0.0, traced=True, needs=(_NETWORK,))
     scale_of: OfLayers = field(OfLayers(), needs=(_NETWORK,))
+    parametrization: str = field(
+        "standard",
+        choices=PARAMETRIZATIONS,
+        later=True,
+        needs=_model("mlp", "cnn", "stack"),
+    )
+    base_width: int = field(
+        64,
+        minimum=1,
+        later=True,
+        needs=(
+            *_model("mlp", "cnn", "stack"),
+            one_of("model.parametrization", "mup"),
+        ),
+    )
     bias: str = field("all", choices=layer_stack.BIASES, needs=_DENSE)
     batch_norm: bool = field(False, needs=(*_DENSE, _ACTIVATED))
     dropout_rate: float = field(
@@ -298,26 +343,43 @@ class Loss(Checked):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer(Checked):
-    """The update rule.
+    """The update rule, of optax.
 
     Attributes:
-      name: "sgd", "adam", "adamw" or "rmsprop".
-      learning_rate: traced peak rate; the schedule multiplies it by a factor in [0, 1].
-      momentum: traced momentum of sgd and rmsprop, in [0, 1).
-      nesterov: Nesterov's momentum (sgd, rmsprop).
-      weight_decay: traced; decoupled for adamw, added to the gradient otherwise.
-      further: pairs of the optimizer's other hyperparameters and their values, sorted;
-        numbers with a decimal point are traced.
-      rate_of: traced factors on the learning rate of single layers, by name.
+      name: a function of optax or optax.contrib, such as "sgd", "adam", "adamw",
+        "rmsprop", "lion" or "muon"; each of its hyperparameters is a field beside this
+        one, such as optimizer.b1.
+      learning_rate: traced peak rate; the schedule multiplies it by a factor.
+      momentum: traced momentum, in [0, 1); None for the optimizer's own default, which
+        is 0 of sgd and rmsprop.
+      nesterov: Nesterov's momentum; None for the optimizer's own default, which is
+        false of sgd, rmsprop and adam.
+      weight_decay: traced weight decay; None for the optimizer's own default, which is
+        0 where it has none.
+      decay_as: how weights decay: "coupled", added to the gradient; "decoupled", the
+        rate times it subtracted from the weights; or "auto", as the optimizer itself
+        does it (adamw, lion and the like), or else coupled.
+      decay_on: what decays: "all", or "kernels", arrays of two or more dimensions that
+        are named kernel or embedding.
+      clip_norm: traced largest norm of a network's gradient, to which longer ones are
+        scaled; 0 for no limit.
+      further: the optimizer's other hyperparameters, as sorted pairs of a name and a
+        value; a sweep of numbers with a decimal point compiles nothing.
+      rate_of: traced factors on the learning rate of single layers, by name, or of
+        groups: first, hidden, last, kernels, biases; an array in several has their
+        product.
     """
 
-    name: str = field("sgd", choices=OPTIMIZERS)
+    name: str = "sgd"
     learning_rate: float = field(0.1, minimum=0.0, traced=True)
-    momentum: float = field(
-        0.0, minimum=0.0, below=1.0, traced=True, needs=(_MOMENTUM,)
+    momentum: float | None = field(
+        None, minimum=0.0, below=1.0, traced=True, needs=(_MOMENTUM,)
     )
-    nesterov: bool = field(False, needs=(_MOMENTUM, _above_0("optimizer.momentum")))
-    weight_decay: float = field(0.0, minimum=0.0, traced=True)
+    nesterov: bool | None = field(None, needs=(_VELOCITY,))
+    weight_decay: float | None = field(None, minimum=0.0, traced=True)
+    decay_as: str = field(AUTO, choices=DECAYS, later=True)
+    decay_on: str = field("all", choices=DECAYED, later=True)
+    clip_norm: float = field(0.0, minimum=0.0, traced=SET, later=True)
     further: tuple[tuple[str, Any], ...] = field((), opened=Any, traced=True)
     rate_of: OfLayers = OfLayers()
 
@@ -398,6 +460,7 @@ class EarlyStopping(Checked):
         that counts as better.
       metric: "validation_loss", "validation_accuracy", or "auto": what the study's
         claims are about, the loss if all of them are about losses, else the accuracy.
+        A regression goes by the loss.
     """
 
     patience: int = field(0, minimum=0)
@@ -477,8 +540,8 @@ class Hyperparameters(Checked):
 
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
-        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME" or one of
-        `nnlab.data.generated`, such as "modular_addition:97"; see `nnlab.data.load`.
+        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME", or
+        made by a function, such as "modular_addition:97"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
@@ -604,8 +667,16 @@ class Hyperparameters(Checked):
     def flat(self) -> "Flat":
         """Returns ``{path: value}`` of all hyperparameters, in the order of `PATHS`.
 
-        Those that no dataclass declares come last.
+        Those that no dataclass declares come last. One that is not set and has a known
+        default of the optimizer's own has that.
         """
+        usual = _UNSET.get(self.optimizer.name, {})
+        return Flat(
+            {p: usual.get(p) if v is None else v for p, v in self.given().items()}
+        )
+
+    def given(self) -> "Flat":
+        """Returns the same with None for all that the optimizer decides."""
         values = Flat(_leaves(to_mapping(self)))
         return Flat({path: values[path] for path in every_path([values])})
 
@@ -713,8 +784,8 @@ def is_traced(path: str, value: Any) -> bool:
     >>> is_traced("optimizer.b1", 0.9), is_traced("optimizer.nesterov", True)
     (True, False)
     """
-    declared = path in _FIELDS
-    return "traced" in _rules(path)[1] and (declared or isinstance(value, float))
+    can_be = value is not None and (path in _FIELDS or isinstance(value, float))
+    return can_be and "traced" in _rules(path)[1]
 
 
 def is_argument(path: str, values: Collection[Any]) -> bool:
@@ -777,11 +848,11 @@ def setting(path: str, value: Any) -> Any:
     return checked(value, *_rules(path), path)
 
 
-TRACED = tuple(path for path in PATHS if is_traced(path, None))
+TRACED = tuple(path for path in PATHS if is_traced(path, 0.0))
 """The declared fields that are traced."""
 
 TUPLES = (
-    *(path for path in PATHS if typing.get_origin(_FIELDS[path][0])),
+    *(path for path in PATHS if typing.get_origin(_FIELDS[path][0]) is tuple),
     "figures",
     "looks",
     "probes",

@@ -19,8 +19,11 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import disturbances, losses, metrics, modules
+from nnlab.training import disturbances, groups, losses, metrics, modules
 from nnlab.training.disturbances import Drawn
+
+RATE_OF, SCALE_OF = "optimizer.rate_of.", "model.scale_of."
+"""Beginnings of the names of traced factors on single layers."""
 
 Traced = Mapping[str, jax.Array]
 """The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
@@ -38,9 +41,10 @@ class Recipe:
       module: its ``__call__(self, x, train)`` returns logits (B, C).
       layers: names of the layers with parameters, in the order of the network.
       runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
-      optimizer: makes an optax transformation from the keywords learning_rate,
-        momentum and weight_decay (traced scalars).
+      optimizer: makes an optax transformation from the keywords learning_rate (traced
+        scalar) and traced, as `optimizers.optimizer`.
       schedule: factor on the learning rate.
+      rates, scales: factors on the rate and on the initial kernels, see `groups`.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       tokens: whether it sees int32 inputs as they are.
@@ -61,7 +65,8 @@ class Recipe:
       loss: of each example, see `losses`; also evaluated, then without smoothing.
       probes: functions that measure a network along training, see `probes`.
       probe_batch: most examples in a batch of the loss that they see.
-      target_mean, target_unit: of a regression, see `nnlab.data.Dataset`; else None.
+      target_mean, target_unit: of a regression, float32 (1, C), see
+        `nnlab.data.Dataset`; else None.
     """
 
     module: nn.Module | modules.Called
@@ -88,6 +93,8 @@ class Recipe:
     patience: int = 0
     watched: str = "loss"
     averages: bool = False
+    rates: groups.Factors = dataclasses.field(default_factory=dict)
+    scales: groups.Factors = dataclasses.field(default_factory=dict)
     loss: losses.Loss = losses.softmax_cross_entropy
     probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     probe_batch: int = 0
@@ -169,6 +176,10 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
     """Initialises a member; `key` is that of the seed's "init" stream."""
     sample = jnp.zeros((1, *recipe.input_shape), input_type(recipe))
     variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
+    factors = {**recipe.scales, **_below(traced, SCALE_OF)}
+    variables["params"] = groups.scaled(
+        variables["params"], recipe.layers, recipe.runs, factors, only="kernels"
+    )
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
     average = params if recipe.averages else None
@@ -253,7 +264,7 @@ def train_step(
     )(state.params)
 
     def updated() -> TrainState:
-        updates, opt_state = update(recipe, state, traced, gradients)
+        updates, opt_state = update(recipe, state, traced, gradients, loss)
         params = optax.apply_updates(state.params, updates)
         average = state.average
         if average is not None:
@@ -423,10 +434,7 @@ def in_units(recipe: Recipe, stored: Any) -> Any:
     """Returns a regression's targets (B, C) in the user's units; all else as it is."""
     if recipe.target_unit is None or recipe.target_mean is None:
         return stored
-    unit, mean = (
-        v.astype(np.float32) for v in (recipe.target_unit, recipe.target_mean)
-    )
-    return stored * unit + mean
+    return stored * recipe.target_unit + recipe.target_mean
 
 
 def note_best(
@@ -495,11 +503,31 @@ def rescaled(
 
 
 def update(
-    recipe: Recipe, state: TrainState, traced: Traced, gradients: Any
+    recipe: Recipe,
+    state: TrainState,
+    traced: Traced,
+    gradients: Any,
+    loss: jax.Array | float,
 ) -> tuple[Any, Any]:
-    """Returns what gradients add to the parameters, and the optimizer's new state."""
-    optimizer = _optimizer(recipe, traced, state.step)
-    return optimizer.update(gradients, state.opt_state, state.params)
+    """Returns what gradients add to the parameters, and the optimizer's new state.
+
+    Few optimizers read the loss, float32 ().
+    """
+    rule = optax.with_extra_args_support(_optimizer(recipe, traced, state.step))
+    updates, opt_state = rule.update(
+        gradients, state.opt_state, state.params, value=loss
+    )
+    factors = {**recipe.rates, **_below(traced, RATE_OF)}
+    return groups.scaled(updates, recipe.layers, recipe.runs, factors), opt_state
+
+
+def _below(traced: Traced, path: str) -> dict[str, jax.Array]:
+    """Returns the traced values below a path, by the rest of theirs."""
+    return {
+        name.removeprefix(path): value
+        for name, value in traced.items()
+        if name.startswith(path)
+    }
 
 
 def learning_rate(recipe: Recipe, traced: Traced, step: jax.Array) -> jax.Array:
@@ -510,8 +538,5 @@ def learning_rate(recipe: Recipe, traced: Traced, step: jax.Array) -> jax.Array:
 def _optimizer(
     recipe: Recipe, traced: Traced, step: jax.Array
 ) -> optax.GradientTransformation:
-    return recipe.optimizer(
-        learning_rate=learning_rate(recipe, traced, step),
-        momentum=traced["momentum"],
-        weight_decay=traced["weight_decay"],
-    )
+    rate = learning_rate(recipe, traced, step)
+    return recipe.optimizer(learning_rate=rate, traced=traced)

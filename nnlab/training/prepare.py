@@ -30,10 +30,20 @@ from nnlab.study import (
     Schedule,
     Study,
 )
-from nnlab.study.hyperparameters import AUTO, Model
+from nnlab.study.fields import FieldError
+from nnlab.study.hyperparameters import AUTO, Model, OfLayers
 from nnlab.study.members import Members, alike, by_program
 from nnlab.study.probes import name_of, parse
-from nnlab.training import losses, member, modules, optimizers, own, probes, schedules
+from nnlab.training import (
+    groups,
+    losses,
+    member,
+    modules,
+    optimizers,
+    own,
+    probes,
+    schedules,
+)
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -286,9 +296,13 @@ def _recipe(
             vocabulary=dataset.vocabulary,
         )
     else:
-        modules.check_kept(module, dataset.input_shape)
-        if (traced["init_scale"] != 1).any():
-            modules.check_kernels(module, dataset.input_shape)
+        is_scaled = bool((traced["init_scale"] != 1).any())
+        modules.check(module, dataset.input_shape, is_scaled)
+    own_rule = handed.functions.get("optimizer")
+    if isinstance(module, Stack) and (
+        own_rule or h.optimizer.name in optimizers.BY_LAYER
+    ):
+        module = module.clone(rolled=False)
     scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
@@ -296,10 +310,9 @@ def _recipe(
         runs=module.runs if isinstance(module, Stack) else {},
         optimizer=functools.partial(
             optimizers.optimizer,
-            h.optimizer.name,
-            nesterov=h.optimizer.nesterov,
-            uses_momentum=bool(traced["momentum"].any()),
-            uses_weight_decay=bool(traced["weight_decay"].any()),
+            optimizers.joined(t.hyperparameters.optimizer for t in program.trials),
+            own=own_rule,
+            zeros=[name for name, of in traced.items() if not of.any()],
         ),
         schedule=_schedule(h, handed, num_steps),
         input_shape=dataset.input_shape,
@@ -323,16 +336,47 @@ def _recipe(
         else h.early_stopping.metric.removeprefix("validation_"),
         averages="average_decay" in traced,
         loss=_loss(h, dataset, handed),
-        target_mean=dataset.target_mean,
-        target_unit=dataset.target_unit,
+        target_mean=_row(dataset.target_mean),
+        target_unit=_row(dataset.target_unit),
         probes={
-            **{name: getattr(probes, name) for name in map(name_of, study.probes)},
+            **{name: probes.find(name) for name in map(name_of, study.probes)},
             **{name_of(text): probe for text, probe in handed.probes.items()},
         },
         probe_batch=h.batch_of(dataset.train.size),
     )
     schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
+    for path, given in (
+        ("optimizer.rate_of", h.optimizer.rate_of),
+        ("model.scale_of", h.model.scale_of),
+    ):
+        groups.check(path, dict(given.factors), recipe.layers)
+    if h.model.parametrization == "mup":
+        recipe = _mup(h, recipe, own_rule)
     return recipe, rows
+
+
+def _row(values: np.ndarray | None) -> np.ndarray | None:
+    """Returns values (C,) as float32 (1, C); None stays None."""
+    return None if values is None else values[np.newaxis].astype(np.float32)
+
+
+def _mup(h: Hyperparameters, recipe: member.Recipe, own_rule: Any) -> member.Recipe:
+    """Returns a recipe with the factors of the maximal update parametrization."""
+    if not h.model.init.startswith(groups.FAN_IN):
+        raise FieldError(
+            "model.parametrization",
+            f"='mup' needs a model.init that begins with {' or '.join(groups.FAN_IN)}, "
+            f"not {h.model.init!r}",
+        )
+    shapes = member.shapes_of_variables(recipe.module, recipe.input_shape)["params"]
+    rates, scales = groups.mup(
+        shapes,
+        recipe.layers,
+        recipe.runs,
+        base_width=h.model.base_width,
+        optimizer="one of your own" if own_rule else h.optimizer.name,
+    )
+    return dataclasses.replace(recipe, rates=rates, scales=scales)
 
 
 def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Schedule:
@@ -438,7 +482,13 @@ def _source_training(
         csv=h.csv,
         train_size=asked.train_size,
         standardize=h.standardize,
-        model=dataclasses.replace(h.model, dropout_rate=0.0, init_scale=1.0),
+        model=dataclasses.replace(
+            h.model,
+            dropout_rate=0.0,
+            init_scale=1.0,
+            scale_of=OfLayers(),
+            parametrization="standard",
+        ),
         optimizer=Optimizer(name="adam", learning_rate=asked.learning_rate),
         batch_size=asked.batch_size,
         num_epochs=asked.num_epochs,
@@ -583,6 +633,8 @@ def _probe(
         module=module,
         layers=("head",),
         runs={},
+        rates={},
+        scales={},
         input_shape=shape,
         input_scale=1.0,
         input_shift=0.0,

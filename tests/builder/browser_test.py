@@ -18,7 +18,7 @@ NOTEBOOK = ROOT / "notebooks" / "model_builder.ipynb"
 SECONDS = 120
 """Timeout of each wait: the machine may be busy."""
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 
 @pytest.fixture(scope="module")

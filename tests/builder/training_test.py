@@ -9,6 +9,8 @@ from nnlab.builder import training as building
 from nnlab.builder.training import Settings, Training
 from nnlab.models import layers
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 STACK = editing.stack_of(
     [{"layer": "dense", "units": 8}, "relu", {"layer": "dense", "units": 3}]
 )

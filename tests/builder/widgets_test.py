@@ -18,6 +18,8 @@ from nnlab.builder import widgets as builder_widgets
 from nnlab.builder.training import NUM_EXAMPLES
 from nnlab.models import layers
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 HIDDEN, LAST = {"layer": "dense", "units": 8}, {"layer": "dense", "units": 3}
 SMALL = ["flatten", HIDDEN, "relu", LAST]
 QUICK = Settings(batch_size=16, num_epochs=3, num_seeds=3)

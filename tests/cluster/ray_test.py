@@ -30,6 +30,7 @@ from nnlab.training.prepare import prepare
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("compiled_fast"),
     # Ray's own warnings: it leaves files and sockets open until the process ends.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

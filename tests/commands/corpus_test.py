@@ -31,7 +31,7 @@ from nnlab.machine import files
 from nnlab.results import pictures
 from nnlab.runs.checkpoint import Checkpoints
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 SECONDS = 20.0
 

@@ -15,6 +15,8 @@ from nnlab.statistics import pilot, plan, power
 from nnlab.statistics.findings import Findings
 from nnlab.study import claims as c
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 STUDY = tiny.study(({tiny.RATE: 0.1}, {tiny.RATE: 0.3}, {tiny.RATE: 0.5}), num_seeds=6)
 
 

@@ -15,7 +15,7 @@ from nnlab.runs import experiment
 from nnlab.statistics.findings import Findings
 from nnlab.study import Study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 POINTS = tiny.study(
     [
@@ -73,7 +73,7 @@ def check(found: results.Results, *splits: str) -> int:
 METRICS = ("accuracy", "loss")
 
 
-@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("width", [2, 3])
 def test_means_are_those_of_the_tables(width, tmp_path):
     """For networks that finished, stopped, diverged; batch norm, dropout and trees."""
     found = experiment.run(POINTS, tmp_path, dataset=tiny.dataset(), lane_width=width)

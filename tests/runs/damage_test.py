@@ -11,8 +11,9 @@ import tiny
 from nnlab import results
 from nnlab.results import answers
 from nnlab.runs import experiment
+from nnlab.training import place
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 STUDY = tiny.study(
     [{"model.hidden": (4,), tiny.RATE: 0.1}, {"model.hidden": (4,), tiny.RATE: 0.3}],
@@ -21,8 +22,13 @@ STUDY = tiny.study(
 SAME, REFUSED, MENDED = "the same", "refused", "mended"
 
 
+KEPT = place.Kept()
+"""Programs, compiled once for all tests."""
+
+
 def run(workdir: pathlib.Path, **options) -> results.Results:
-    pinned = {"lane_width": 2, "checkpoint_seconds": 0.0, **options}
+    KEPT.loaded = {}  # data are checked in each run
+    pinned = {"lane_width": 2, "checkpoint_seconds": 0.0, "kept": KEPT, **options}
     return experiment.run(STUDY, workdir, dataset=tiny.dataset(), **pinned)
 
 

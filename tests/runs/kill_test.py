@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 TABLES = ("config.json", "curves.parquet", "*.csv", "artifacts/*")
 

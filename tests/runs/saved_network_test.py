@@ -18,7 +18,7 @@ from nnlab import data, results
 from nnlab.data import Dataset
 from nnlab.runs import experiment, saved_network
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 TEST = tiny.dataset().test
 SWEEP = (

@@ -18,6 +18,8 @@ from nnlab.statistics.findings import Findings
 from nnlab.study import Search
 from nnlab.study.claims import higher
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 STUDY = dataclasses.replace(
     tiny.study(({tiny.RATE: 0.1}, {tiny.RATE: 1.0}), num_seeds=3),
     claims=(higher("it learns", "test_accuracy", {tiny.RATE: 0.1}, "chance"),),

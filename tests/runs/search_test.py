@@ -25,6 +25,8 @@ from nnlab.study import SAMPLERS, Study
 from nnlab.study.sweep import Span, parse_space
 from nnlab.training import place
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 RATE = "optimizer.learning_rate"
 MOMENTUM = "optimizer.momentum"
 SPACE = (f"{RATE}=log(1e-3,10)", "optimizer.momentum=uniform(0,0.9)")

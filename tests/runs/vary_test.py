@@ -17,6 +17,7 @@ from nnlab.results import pictures
 from nnlab.runs import experiment, loop, rerun, saved_network
 from nnlab.statistics.findings import Findings
 from nnlab.study import OWNED, MovedSets
+from nnlab.training import place
 from nnlab.training.program import SPLITS
 
 pytestmark = pytest.mark.slow
@@ -37,9 +38,16 @@ STUDY = dataclasses.replace(
 METRICS = [f"{split}_{kind}" for split in SPLITS for kind in ("accuracy", "loss")]
 
 
+KEPT = place.Kept()
+"""Programs, compiled once for all tests."""
+
+
 def run(folder, study=STUDY, lane_width=2, **options):
     """Runs in lanes of two networks of one seed, so that equal runs are equal."""
-    given = {"dataset": tiny.dataset()} | options
+    KEPT.loaded = {}  # data are checked in each run
+    # What a seed draws has the digest of the whole, so KEPT would take it for the same.
+    kept = None if "dataset" in options else KEPT
+    given = {"dataset": tiny.dataset(), "kept": kept} | options
     return experiment.run(study, folder, lane_width=lane_width, **given)
 
 

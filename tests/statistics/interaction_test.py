@@ -79,7 +79,7 @@ def test_without_a_trial_that_differs_nothing_interacts():
 @pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.0, 0.05])
 def test_gains_that_do_not_depend_are_rarely_called_so(gain):
-    rng, count = np.random.default_rng(3), 300
+    rng, count = np.random.default_rng(3), 150
     levels = gain * np.array([[[1], [1], [0]], [[0], [0], [-1]]])
     wrong = 0
     for _ in range(count):

@@ -51,13 +51,13 @@ FAST = (
 def test_where_no_trial_differs_at_most_one_report_in_20_says_so():
     """Detects a rate of 10 %, and tests at a level of 10 % in the place of 5 %.
 
-    So few of 400 reports, 15, have a chance of 1 in 40,000 at a rate of 10 %, and of 1
-    in 5 at 5 %. At a level of 5 % it is 10 reports, at one of 10 % it would be 16.
+    At a rate of 10 % so few of 200 would be a chance of 1 in 100. At a level of 5 % it
+    is 8 reports, at one of 10 % it would be 12.
     """
-    counts = [count_false(null, 40) for null in FAST]
-    assert sum(counts) <= most(400, 0.2)
+    counts = [count_false(null, 20) for null in FAST]
+    assert sum(counts) <= 200 / 20
     # A bound for one shape, which a rate of 5 % exceeds once in 1,000 times.
-    assert max(counts) <= stats.binom.ppf(0.999, 40, 0.05)
+    assert max(counts) <= stats.binom.ppf(0.999, 20, 0.05)
 
 
 @pytest.mark.slow

@@ -67,6 +67,7 @@ BASES = {
 OTHERS = {
     "train_size": 40,
     "standardize": True,
+    "center": True,
     "augment_pixels": 1,
     "augment_flip": True,
     "label_noise": 0.3,

@@ -23,7 +23,7 @@ from nnlab.training import backbone as transfer
 from nnlab.training import member, place, prepare
 from nnlab.training.prepare import networks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 SOURCE = "real_or_generated:digits"
 SMALL = {

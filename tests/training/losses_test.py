@@ -74,6 +74,7 @@ def twice(outputs, targets):
     return 2 * own_loss(outputs, targets)
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_trains_as_the_same_one_by_name(tmp_path):
     study = tiny.study(num_seeds=2)
     mine = nnlab.run(

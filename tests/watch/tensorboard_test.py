@@ -21,6 +21,8 @@ from nnlab.statistics.findings import Findings
 from nnlab.study import Study
 from nnlab.watch import points, tensorboard
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 
 def read(run: pathlib.Path) -> dict[str, dict[int, float]]:
     """Returns ``{tag: {step: value}}`` of a run, as TensorBoard reads it.

@@ -20,6 +20,8 @@ from nnlab.statistics.findings import Findings
 from nnlab.study import Study
 from nnlab.watch import wandb as watched
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 STUDY = tiny.study(
     [{"optimizer.learning_rate": 0.1}, {"optimizer.learning_rate": 0.3}],
     num_seeds=3,
