@@ -427,13 +427,13 @@ def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
     for name in ("augment_pixels", "augment_flip", "blur", "input_noise"):
         if (amount := getattr(h, name)) and h.transfer.mode == "probing":
             raise ValueError(
-                f"{name}={amount} does not go with transfer.mode='probing', which "
+                f"{name}={amount:g} does not go with transfer.mode='probing', which "
                 "computes features once; set it to 0"
             )
     for name in ("augment_pixels", "augment_flip", "blur"):
         if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
             raise ValueError(
-                f"{name}={amount} needs images (height, width, channels); examples "
+                f"{name}={amount:g} needs images (height, width, channels); examples "
                 f"of {dataset.name} have shape {dataset.input_shape}"
             )
     for name in ("standardize", "center", "input_noise"):
