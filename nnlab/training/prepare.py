@@ -424,7 +424,7 @@ def _class_weights(h: Hyperparameters, dataset: Dataset) -> tuple[float, ...]:
 
 def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
     """Refuses shifts, blur and noise that do not go with the data, or with probing."""
-    for name in ("augment_pixels", "blur", "input_noise"):
+    for name in ("augment_pixels", "augment_flip", "blur", "input_noise"):
         if (amount := getattr(h, name)) and h.transfer.mode == "probing":
             raise ValueError(
                 f"{name}={amount:g} does not go with transfer.mode='probing', which "
@@ -433,7 +433,7 @@ def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
     for name in ("augment_pixels", "augment_flip", "blur"):
         if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
             raise ValueError(
-                f"{name}={amount} needs images (height, width, channels); examples "
+                f"{name}={amount:g} needs images (height, width, channels); examples "
                 f"of {dataset.name} have shape {dataset.input_shape}"
             )
     for name in ("standardize", "center", "input_noise"):
