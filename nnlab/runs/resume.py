@@ -251,10 +251,10 @@ def identity(
     """
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
-    same = {p for p in _ONCE_STATIC if len({flat[p] for flat in flats}) == 1}
+    shared = {p for p in _ONCE_STATIC if len({flat[p] for flat in flats}) == 1}
 
     def differs(path: str, value: Any) -> bool:
-        return is_traced(path, value) and path not in same
+        return is_traced(path, value) and path not in shared
 
     static = {p: v for p, v in flats[0].items() if not differs(p, v)}
     ends = study.halving.factor or "schedule" in study.own.functions
