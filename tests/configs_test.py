@@ -46,6 +46,7 @@ BUILT_IN_STUDIES = [
     (name, arg)
     for name, arg in STUDIES
     if not any(word in arg for word in ("mnist", "cifar", "smoke"))
+    and name != "edge_of_stability"  # of Fashion-MNIST alone
     and not (arg.endswith(",full") and (name, arg[: -len(",full")]) in STUDIES)
 ]
 # Studies of whole image data sets; their arguments say so.
