@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from nnlab.runs.saved_network import Network
     from nnlab.training.losses import Loss
     from nnlab.training.metrics import Metric
+    from nnlab.training.optimizers import Make
     from nnlab.training.probes import Probe
 
 FIELDS = (*Study().fields(), "module", "own")
@@ -215,8 +216,9 @@ def run(
     dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
     module: Any = None,
     own_metrics: "Mapping[str, Metric]" = types.MappingProxyType({}),
-    loss: "Loss | None" = None,
-    schedule: "Callable[[jax.Array], jax.Array] | None" = None,
+    loss: "Loss | Mapping[str, Any] | None" = None,
+    schedule: "Callable[[jax.Array], jax.Array] | Mapping[str, Any] | None" = None,
+    optimizer: "Make | Mapping[str, Any] | None" = None,
     probes: "Sequence[str] | Mapping[str, Probe]" = (),
     data_dir: str | os.PathLike[str] | None = None,
     lane_width: int = 0,
@@ -245,6 +247,9 @@ def run(
         (B,), or targets (B, K) of a regression, and returns a value per example (B,).
       schedule: a function in place of the study's schedule, from the share of training
         that is done, float32 (), to a factor on the learning rate.
+      optimizer: a function in place of the study's optimizer, from the keyword
+        learning_rate, and those fields of `optimizer` that are set or swept, to an
+        optax.GradientTransformation. All three may be mappings of fields instead.
       probes: what to measure along training: names for the study's field `probes`, or
         functions, ``{name: function}``. A function takes a `Network` and a `Batch` of
         `nnlab.training.probes`, and returns a number, a vector or a mapping of names to
@@ -266,7 +271,11 @@ def run(
     """
     own = _dataset(dataset)
     mine = dict(probes) if isinstance(probes, Mapping) else {}
-    functions: dict[str, Any] = {"loss": loss, "schedule": schedule}
+    doors = {"loss": loss, "schedule": schedule, "optimizer": optimizer}
+    functions = {name: of for name, of in doors.items() if callable(of)}
+    fields |= {
+        name: of for name, of in doors.items() if not (of is None or callable(of))
+    }
     functions |= {f"{OWN_PROBE}{name}": probe for name, probe in mine.items()}
     if own is not None:
         fields["dataset"] = own.name
@@ -304,7 +313,7 @@ def run(
             dataset=own,
             module=module,
             own_metrics=own_metrics,
-            functions={name: of for name, of in functions.items() if of is not None},
+            functions=functions,
             lane_width=lane_width,
             resume_anyway=resume_anyway,
         )
@@ -464,7 +473,7 @@ class Outcome:
 
     @property
     def best(self) -> int | None:
-        """Index of the best trial by validation accuracy; None for none."""
+        """Index of the best trial by validation accuracy, or R2; None for none."""
         return self.findings.best
 
     @functools.cached_property

@@ -330,6 +330,83 @@ def test_arrays_and_a_module_of_ones_own(tmp_path):
     assert saved.num_parameters == network.num_parameters == 4 * 5 + 5 + 5 * 3 + 3
 
 
+class Wide(nn.Module):
+    """A network whose width a trial may set."""
+
+    width: int = 4
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Dense(3)(nn.Dense(self.width)(x))
+
+
+def init(key: jax.Array, x: jax.Array) -> list[jax.Array]:
+    return [0.1 * jax.random.normal(key, (x.shape[-1], 3))]
+
+
+def apply(params: list[jax.Array], x: jax.Array) -> jax.Array:
+    return x @ params[0]
+
+
+def test_several_modules_are_trials_of_one_run(tmp_path):
+    mine = {"wide": Wide(), "pair": (init, apply), "own": Own()}
+    fixed = {"dataset": tiny.dataset(), "show": False}
+    two = {name: mine[name] for name in ("wide", "pair")}
+    ran = nnlab.run(
+        FIELDS,
+        module=two,
+        sweep={RATE: [0.1, 0.3]},
+        claims=["test_accuracy(module=wide) > chance"],
+        workdir=tmp_path / "run",
+        **fixed,
+    )
+    assert ran.summary().parameters.tolist() == [6 * 4 + 4 + 4 * 3 + 3] * 2 + [18] * 2
+    assert ran.summary()["module.name"].tolist() == ["wide"] * 2 + ["pair"] * 2
+    assert ran.network(2).about["module"]["name"] == "apply"
+    saved = ran.network(2).save(tmp_path / "a.safetensors")
+    assert nnlab.load_network(saved, module=(init, apply)).num_parameters == 18
+    page = ran.report().path.with_name("report.md").read_text()
+    assert "| module | Wide(width=4); 43 parameters" in page
+    assert "| module pair | apply(); 18 parameters" in page
+    again = {"workdir": ran.workdir, "resume": True, **fixed}
+    other = {"wide": Wide(), "pair": (init, lambda p, x: 2 * apply(p, x))}
+    for module, message in (
+        (None, "a module of its own, 'Wide': hand in the same"),
+        ({"wide": Wide()}, r"no module 'pair' \(module.name\); allowed: wide"),
+        (other, "module was 'apply' and is '<lambda>' now"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nnlab.run(ran.study, num_seeds=4, module=module, **again)
+    sweep = [*ran.study.sweep, {"module.name": "own"}]
+    more = nnlab.run(ran.study, sweep=sweep, module=mine, **again)
+    assert more.summary().parameters.tolist()[:4] == ran.summary().parameters.tolist()
+    assert [*more.study.own.modules] == ["pair", "own"]
+    repeated = nnlab.run(
+        ran.workdir / "config.json", workdir=tmp_path / "b", module=mine, **fixed
+    )
+    assert repeated.results.curves.equals(more.results.curves)
+
+
+def test_attributes_of_a_module_are_fields(tmp_path):
+    given = {"dataset": tiny.dataset(), "module": Wide(), "show": False}
+    ran = nnlab.run(
+        FIELDS, sweep={"module.width": [4, 9]}, workdir=tmp_path / "a", **given
+    )
+    assert ran.summary().label.tolist() == ["width=4", "width=9"]
+    assert [ran.network(t).num_parameters for t in (0, 1)] == [43, 93]
+    wide = nnlab.define(FIELDS, module={"width": 9})
+    alone = nnlab.run(wide, workdir=tmp_path / "b", **given)
+    assert alone.network().num_parameters == 93
+    for path, message in (
+        ("module.widht", "no attribute 'widht'; did you mean 'width'"),
+        ("model.hidden", "it goes with a model of nnlab's own, not a module of yours"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nnlab.run(FIELDS, sweep={path: [(4,), (9,)]}, workdir=tmp_path, **given)
+    with pytest.raises(ValueError, match="find_rate is about one network"):
+        nnlab.find_rate(FIELDS, **given | {"module": [Wide(), Own()]})
+
+
 def test_resuming_asks_for_the_same_module_and_metrics(found):
     own = {"dataset": tiny.dataset(), "own_metrics": {"second": second_guess}}
     longer = {"workdir": found.workdir, "resume": True, "num_epochs": 3, "show": False}

@@ -2,10 +2,12 @@
 """The builder's controls: those of a layer, and what all others are made of."""
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
 from nnlab.models import layers
+from nnlab.models.kind import Field
 from nnlab.words import errors
 
 try:
@@ -67,24 +69,30 @@ class Row:
 def value_of(layer: dict[str, Any], name: str, value: Any) -> Any:
     """Converts a control's value for the layer's field: texts to numbers."""
     field = layers.FIELDS[layer["layer"]][name]
-    if not (field.absent and isinstance(value, str)):
+    if not isinstance(value, str) or value in field.choices:
         return value
-    if not value.strip():
+    if field.absent and not value.strip():
         return None
     try:
-        return field.type(value)
+        several = json.loads(f"[{value}]")
     except ValueError:
         return value  # `layers.check` reports it
+    return several[0] if len(several) == 1 else several
 
 
-def _field(name: str, field: layers.Field, value: Any) -> Any:
-    """Makes a control for a field of a layer; an optional one is a text."""
-    if field.choices:
-        return control(name, str, value, "130px", options=list(field.choices))
+def _field(name: str, field: Field, value: Any) -> Any:
+    """Makes a control for a field of a layer; a text if not only a number may be in it.
+
+    Texts are values of JSON, two of them "5, 3".
+    """
+    if field.type is str:
+        options = [*[("auto", "")] * bool(field.absent), *field.choices]
+        return control(name, str, value or "", "130px", options=options)
     if field.type is bool:
         return control(name, bool, bool(value), "62px", indent=False)
-    if field.absent:
-        text = "" if value is None else str(value)
+    if field.absent or field.pair or field.choices or field.type is tuple:
+        text = value if isinstance(value, str) else json.dumps(value).strip("[]")
+        text = "" if value is None else text
         return control(name, str, text, "146px", placeholder=field.absent)
     width = "114px" if name == "channels" else "94px"
     return control(name, field.type, value or 0, width)

@@ -12,7 +12,10 @@ from nnlab.models.layers import FIELDS, Layer, choose, cnn, mlp
 
 Stack = tuple[dict[str, Any], ...]
 
-SUGGESTED: dict[str, Any] = {"units": 100, "channels": 16, "rate": 0.5}
+SUGGESTED: dict[str, Any] = {
+    **{"units": 100, "channels": 16, "rate": 0.5, "vocabulary": 10, "features": 64},
+    "layers": [{"layer": "dense", "units": 100}, {"layer": "relu"}],
+}
 """Initial values of a new layer's fields that have no default."""
 
 
@@ -35,7 +38,10 @@ def stack_of(layers: Iterable[Layer]) -> Stack:
 
 def fresh(kind: str) -> dict[str, Any]:
     """Makes a new layer of a kind, with all fields of its kind."""
-    values = {n: SUGGESTED.get(n, f.default) for n, f in FIELDS[kind].items()}
+    values = {
+        name: SUGGESTED.get(name) if field.required or name == "rate" else field.default
+        for name, field in FIELDS[kind].items()
+    }
     return {"layer": kind, **values}
 
 

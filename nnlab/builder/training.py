@@ -32,6 +32,7 @@ MOST_EVALUATIONS = 1_000
 # training can stop, and curves are drawn, only at evaluations.
 WORK_BETWEEN_VISITS = 5e10
 NUM_EXAMPLES = 6  # of the test set, whose class probabilities are shown
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 NO_MOMENTUM = ("adam", "adamw")
 _LABEL = "stack"
 
@@ -41,7 +42,7 @@ class Settings:
     """How a stack is trained; its `Study` checks the values.
 
     Attributes:
-      optimizer: one of `nnlab.study.OPTIMIZERS`.
+      optimizer: one of `OPTIMIZERS`.
       learning_rate, momentum: of the optimizer; Adam has no momentum to set.
       batch_size: examples in an update.
       num_epochs: passes over the training examples.

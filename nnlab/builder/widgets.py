@@ -26,6 +26,7 @@ from nnlab.builder import controls, editing, messages, plots
 from nnlab.builder.controls import Row, box, button, close, control, html
 from nnlab.builder.training import (
     NO_MOMENTUM,
+    OPTIMIZERS,
     Settings,
     Training,
     keep_programs,
@@ -38,7 +39,7 @@ from nnlab.data.sources import SOURCES
 from nnlab.machine.files import absolute
 from nnlab.models import layers
 from nnlab.runs import provenance
-from nnlab.study import OPTIMIZERS, Study
+from nnlab.study import Study
 from nnlab.words.numbers import escaped
 
 SECONDS_OF_QUIET = 0.4
@@ -281,7 +282,12 @@ class ModelBuilder(controls.widgets.VBox):
     def _load(self, name: str) -> Dataset:
         if name not in self._loaded:
             self._loaded[name] = data.load(name, data_dir=self._data_dir)
-        return self._loaded[name]
+        if (found := self._loaded[name]).is_regression:
+            raise ValueError(
+                f"{name} has numbers to predict, and the builder shows classes: "
+                "nnlab.run trains on it"
+            )
+        return found
 
     def _choose_data(self, change: Any) -> None:
         if self._is_settling:
@@ -353,7 +359,9 @@ class ModelBuilder(controls.widgets.VBox):
         if self._is_settling:
             return
         some = self._dataset
-        found = layers.inspect(self._stack, some.input_shape, some.num_classes)
+        found = layers.inspect(
+            self._stack, some.input_shape, some.num_classes, some.vocabulary
+        )
         for position, row in enumerate(self._rows):
             made = found.rows[position] if position < len(found.rows) else None
             row.show(position, made, position == found.position)

@@ -7,7 +7,6 @@ the study and the options, so every scheduler makes the same one.
 
 import dataclasses
 
-from nnlab.study import digest_json
 from nnlab.study.members import Members
 
 
@@ -45,9 +44,3 @@ def cut(
         for first in range(0, len(members.trials), trials)
         for seed in range(members.first_seed, end, seeds)
     )
-
-
-def identity(members: Members) -> str:
-    """Returns a name for the members: a digest of their trials' settings and seeds."""
-    trials = [trial.id for trial in members.trials]
-    return digest_json([trials, list(members.seeds)])[:12]

@@ -259,8 +259,7 @@ class _Round:
         node.task = None
         if node.program:
             members = node.program.members
-            options = {"name": f"chunk {members.index} {chunks.identity(members)}"}
-            train = node.process.train.options(**options)
+            train = node.process.train.options(name=f"chunk {members.index}")
             node.task = train.remote(members.to_dict())
 
     def _settle(self, key: str) -> None:

@@ -43,6 +43,9 @@ from nnlab.words import errors, numbers, spelling
 _OVERRIDE = "config.PATH"
 _RENAMED = {"tensorboard": "log=tensorboard", "tb": "log=tensorboard"}
 """Flags of earlier versions -> what takes their place."""
+_FIELDS = {"seeds": "num_seeds", "halving": "halving.factor"}
+_FIELDS |= {name: name for name in ("bands", "vary", "example_losses")}
+"""Flags that set a field of the study."""
 _MOST_BYTES = 1 << 30
 """Largest file of a study as JSON."""
 
@@ -209,16 +212,10 @@ def study() -> study_lib.Study:
         path, value = text.split("=", 1)
         _override(values, path, value)
         own.add(path)
-    if given.seeds is not None:
-        values["num_seeds"] = given.seeds
-    if given.bands is not None:
-        values["bands"] = given.bands
-    if given.vary is not None:
-        values["vary"] = tuple(given.vary)
-    if given.halving is not None:
-        values["halving"] = {**values["halving"], "factor": given.halving}
-    if given.example_losses is not None:
-        values["example_losses"] = given.example_losses
+    for flag, field in _FIELDS.items():
+        if (value := given[flag].value) is not None:
+            value = tuple(value) if isinstance(value, list) else value
+            study_lib.put(values, field, value)
     axes: dict[str, tuple[Any, ...]] = {}
     for text in given.sweep:
         field, points = sweep_lib.parse_axis(text)

@@ -143,7 +143,10 @@ def _told(console: Console, study: Study, ready: "Sequence[Program]") -> list[_T
                 status.update(f"measuring program {program.index + 1} of {len(ready)}")
                 known |= lane_width.measure(program, study)
             program = program.with_plan(lane_width.fastest(program.plans, known))
-            found.append(_described(program, known, with_data))
+            probing = math.nan if program.probed else 0.0
+            if flags.FLAGS.measure and program.probed:
+                probing = lane_width.probe_seconds(program, study)
+            found.append(_described(program, known, with_data, probing))
     return found
 
 
@@ -395,11 +398,15 @@ _NOISES = ("blur", "input_noise", "label_noise")
 
 
 def _described(
-    program: "NetworkProgram", known: "Mapping[int, Rates]", process_bytes: int
+    program: "NetworkProgram",
+    known: "Mapping[int, Rates]",
+    process_bytes: int,
+    probing: float,
 ) -> _Told:
     """Describes a program of networks: data, training, lanes, memory, time.
 
-    `process_bytes` is the peak memory of this process, with the data.
+    `process_bytes` is the peak memory of this process, with the data; `probing` the
+    seconds that probes take, NaN if that is not known.
     """
     h, data, plan = program.hyperparameters, program.dataset, program.plan
     facts = _data(program)
@@ -414,6 +421,8 @@ def _described(
     if h.augment_pixels:
         pixels = count(h.augment_pixels, "pixel")
         changes.append(f"in training moved by up to {pixels} along both axes")
+    if h.augment_flip:
+        changes.append("in training mirrored at random, left to right")
     of = program.members.traced()
     noises = [f"{words(n)} up to {of[n].max():g}" for n in _NOISES if n in of]
     if noises:
@@ -446,15 +455,27 @@ def _described(
         # Backward costs twice the forward pass, less the first layer's input gradient.
         work = 3 * forward * program.num_examples
         facts.append(f"work: about {work:.1e} floating-point operations in training")
-    times, seconds = _predicted(program, known)
-    return _Told(program, (*facts, *times), seconds, peak, known)
+    if program.probed:
+        times = (
+            f"{n} {count(len(p.steps), 'time')}" for n, p in program.probed.items()
+        )
+        cost = (
+            "--measure tells how long" if math.isnan(probing) else f"{probing:,.0f} s"
+        )
+        examples = count(program.probe_size, "training example")
+        facts.append(f"probes: {', '.join(times)}, on {examples}; {cost}")
+    lines, seconds = _predicted(program, known)
+    return _Told(program, (*facts, *lines), seconds + probing, peak, known)
 
 
 def _data(program: "Program") -> list[str]:
     data = program.dataset
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
+    labels = f"{data.num_classes} classes"
+    if data.is_regression:
+        labels = f"regression of {', '.join(data.class_names)}"
     return [
-        f"data: {data.name}, {data.num_classes} classes; {sizes[0]:,} training, "
+        f"data: {data.name}, {labels}; {sizes[0]:,} training, "
         f"{sizes[1]:,} validation and {sizes[2]:,} test examples",
         *data.notes,
     ]

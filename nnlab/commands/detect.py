@@ -45,13 +45,8 @@ def lines(
 ) -> Iterator[str]:
     """Yields what tells a difference of test accuracy to the best trial apart.
 
-    Args:
-      study: what is planned.
-      difference: of accuracies.
-      share: of the runs that are to find it, if it is there.
-      workdir: of a run of the study, which is then the pilot; where it has none, the
-        pilot is written there. None: the pilot is thrown away.
-      data_dir: where image data lie.
+    A `share` of the runs is to find it, if it is there. The run in `workdir` is the
+    pilot; where it has none, the pilot is written there. None: it is thrown away.
 
     Raises:
       ValueError: the workdir's run has other trials or splits, or the pilot says

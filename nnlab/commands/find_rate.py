@@ -20,9 +20,7 @@ def main() -> None:
     The workdir is one like any other, for `launch.train --resume` and `launch.report`.
 
     Raises:
-      ValueError, FileNotFoundError, FileExistsError, ConnectionError: the user's
-        mistakes, before anything is written.
-      KeyboardInterrupt: after results and report of what is done have been written.
+      As `train.main`.
     """
     given = flags.FLAGS
     if given.resume and not (given.config or given.config_json):

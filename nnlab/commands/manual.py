@@ -110,12 +110,9 @@ def page(
 ) -> str:
     """Returns a page of a program's manual, in 80 columns.
 
-    Args:
-      which: "" for the first screen, "full" for all pages, or a topic.
-      doc: the docstring of the program: a sentence, examples, and more.
-      defined: the program's flags.
-      bundled: the config files at hand.
-      load: imports one.
+    It is the first screen (""), all pages ("full"), or a topic, of a program with that
+    docstring (a sentence, examples, and more) and the `defined` flags. `load` imports
+    one of the `bundled` config files.
     """
     known = {"", *(flag.name for flag in defined)}
     topics = [topic for topic in _TOPICS if _NEEDS.get(topic, "config") in known]
@@ -260,6 +257,10 @@ def _field(
     if not all(f'"{name}"' in text for name in choices):
         text += f"; one of {', '.join(choices)}"
     star = "*" if "traced" in field.metadata else ""
+    if "opened" in field.metadata:
+        return f"{prefix}NAME", text
+    if dataclasses.is_dataclass(field.default):
+        return f"{prefix}{field.name}.LAYER=1*", text
     return f"{prefix}{field.name}={_value(field.default)}{star}", text
 
 

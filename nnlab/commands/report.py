@@ -13,8 +13,8 @@ python -m launch.report --list=runs
 import dataclasses
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 from rich.console import Console
@@ -44,8 +44,9 @@ _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 def main() -> None:
     """Redraws the report of a workdir, compares several, or lists them."""
     console = terminal.Terminal()
+    check_exports()
     given, workdir = flags.FLAGS.compare, flags.FLAGS.workdir
-    for flag in ("bands", "claim", *asked_beside()):
+    for flag in ("bands", "claim", "tables", *_EXPORT):
         if flags.FLAGS[flag].value and (given or flags.FLAGS.list is not None):
             beside = "compare" if given else "list"
             raise config.UsageError(
@@ -74,27 +75,22 @@ def main() -> None:
         raise config.UsageError("--workdir is missing: a folder that launch.train made")
 
 
-def asked_beside() -> dict[str, Any]:
-    """Returns the flags that are given of files for other documents, with their values.
+def check_exports() -> "Export | None":
+    """Returns what the flags ask of figures for other documents; None for nothing.
 
     Raises:
-      ValueError: a size, a format or the like that is not known.
+      ValueError: a size, a format or the like that is not known, also of tables.
     """
-    values = ((flag, flags.FLAGS[flag].value) for flag in (*_EXPORT, "tables"))
-    asked: dict[str, Any] = {flag: v for flag, v in values if v is not None}
-    if asked:
+    for name in flags.FLAGS.tables or ():
         from nnlab.report import copies
 
-        _export(asked)
-        for name in asked.get("tables", ()):
-            copies.format_of(name)
-    return asked
-
-
-def _export(asked: Mapping[str, Any]) -> "Export":
+        copies.format_of(name)
+    values = {field: flags.FLAGS[flag].value for flag, field in _EXPORT.items()}
+    given = {field: value for field, value in values.items() if value is not None}
+    if not given:
+        return None
     from nnlab.report.figures.drawing.paper import Export
 
-    given = {_EXPORT[f]: value for f, value in asked.items() if f in _EXPORT}
     given["formats"] = tuple(given.get("formats", Export.formats))
     return Export(**given)
 
@@ -104,14 +100,13 @@ def _write_beside(findings: "Findings") -> Iterator[pathlib.Path]:
     from nnlab.report import copies, page
     from nnlab.report.figures import catalog
 
-    asked, folder = asked_beside(), findings.results.workdir
-    if asked.keys() & _EXPORT.keys():
+    folder = findings.results.workdir
+    if export := check_exports():
         figures = page.folder_of_figures(folder)
-        if exported := catalog.export(findings, figures, _export(asked)):
+        if exported := catalog.export(findings, figures, export):
             yield exported
-    if "tables" in asked:
-        sections = page.content(findings).sections
-        yield copies.write(sections, folder, asked["tables"])
+    if tables := flags.FLAGS.tables:
+        yield copies.write(page.content(findings).sections, folder, tables)
 
 
 def write(console: Console, found: results.Results) -> "tuple[Findings, Sequence[str]]":

@@ -221,7 +221,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     config.need_no_output()
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     config.check_folder("profile")
-    report.asked_beside()
+    report.check_exports()
     elsewhere, address = _executor()
     if elsewhere and (study.search.space or study.looks or study.halving.factor):
         raise config.UsageError(

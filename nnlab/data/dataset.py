@@ -27,6 +27,9 @@ R2 = "r2"
 # From 8-bit images to [0, 1].
 IMAGE_SCALE = 1 / 255
 
+MOST_TOKENS = 2**24 - 1
+"""The largest token: float32 holds all whole numbers up to it."""
+
 # Values of each example that are sorted at a time.
 _SORTED_AT_ONCE = 64
 
@@ -186,6 +189,7 @@ class Dataset:
         feature_names: Sequence[str] = (),
         class_values: npt.ArrayLike | None = None,
         task: str = AUTO,
+        tokens: bool = False,
         copy: bool = True,
     ) -> "Dataset":
         """Makes a dataset from your own arrays.
@@ -221,6 +225,8 @@ class Dataset:
             by the labels. The targets of a regression are stored less their mean and
             divided by their standard deviation over the training examples. They are
             named by the columns of a data frame, or by class_names.
+          tokens: whether inputs, (N, length), are whole numbers from 0 that stand for
+            words, letters or other things; they stay int32.
           copy: False, for float32 without a test set, sorts the inputs in place.
 
         Raises:
@@ -240,6 +246,12 @@ class Dataset:
             raise ValueError(
                 "validation_inputs, validation_labels and test_inputs must be given "
                 "together"
+            )
+        if tokens:
+            inputs = _checked_tokens(inputs)
+            test_inputs, validation_inputs = (
+                None if some is None else _checked_tokens(some)
+                for some in (test_inputs, validation_inputs)
             )
         feature_names = tuple(feature_names) or numbers.columns_of(inputs)
         x, y = _checked(inputs, labels, "", task=task)
@@ -273,12 +285,18 @@ class Dataset:
         moments: dict[str, Any] = {}
         if task == REGRESSION:
             (train, validation, test), moments = _standardized(train, validation, test)
+        vocabulary = 0
+        if tokens:
+            splits = [_as_tokens(one, origin) for one in (train, validation, test)]
+            vocabulary = 1 + max(int(one.inputs.max()) for one in splits)
+            (train, validation, test), origin = splits, None
         return cls(
             name=name,
             train=train,
             validation=validation,
             test=test,
             class_names=encoded.names,
+            vocabulary=vocabulary,
             scale=_scale(scale, x.dtype),
             digest=digest_of(train, validation, test, origin, **moments),
             feature_names=feature_names,
@@ -305,6 +323,27 @@ def _standardized(*splits: Split) -> tuple[list[Split], dict[str, np.ndarray]]:
         for split in splits
     ]
     return found, {"target_mean": read_only(mean), "target_unit": read_only(unit)}
+
+
+def _checked_tokens(inputs: npt.ArrayLike) -> np.ndarray:
+    """Returns tokens as floats, which hold them exactly."""
+    array = np.asarray(inputs)
+    if array.dtype.kind not in "iu" or array.ndim != 2 or not array.size:
+        raise ValueError(
+            f"tokens are whole numbers of shape (N, length); got {array.dtype} of "
+            f"shape {array.shape}"
+        )
+    if array.min() < 0 or array.max() > MOST_TOKENS:
+        raise ValueError(
+            f"tokens must be from 0 to {MOST_TOKENS:,}; got {array.min()} to "
+            f"{array.max()}"
+        )
+    return array.astype(np.float32)
+
+
+def _as_tokens(split: Split, origin: np.ndarray | None) -> Split:
+    whole = split.inputs if origin is None else split.inputs + origin
+    return Split(read_only(np.rint(whole).astype(np.int32)), split.labels)
 
 
 def digest_of(

@@ -16,8 +16,7 @@ AUTO, CLASSIFICATION, REGRESSION = TASKS = "auto", "classification", "regression
 def check(given: npt.ArrayLike, what: str, task: str = AUTO) -> np.ndarray:
     """Checks labels or targets; `what` is their name in messages.
 
-    With "auto", floats are targets if any has a fraction, and rows of several floats
-    are, unless each is one-hot. All else are labels of classes.
+    With "auto", floats are targets if any has a fraction, all else labels of classes.
 
     Returns:
       Labels as from `labels.check`, or targets, float64 (N, C).
@@ -50,7 +49,7 @@ def check(given: npt.ArrayLike, what: str, task: str = AUTO) -> np.ndarray:
 
 
 def _are_targets(given: npt.ArrayLike) -> bool:
-    """Whether labels can only be numbers: they have fractions, or several in a row."""
+    """Whether labels can only be numbers: they have fractions."""
     try:
         array = np.asarray(given)
     except ValueError:  # rows of different lengths
@@ -59,8 +58,6 @@ def _are_targets(given: npt.ArrayLike) -> bool:
         array = array.astype(np.float32)
     if array.dtype.kind != "f" or array.ndim not in (1, 2) or not array.size:
         return False
-    if array.ndim == 2 and array.shape[1] > 1:
-        return not (np.sort(array, axis=1) == np.eye(array.shape[1])[-1]).all()
     return bool((array[np.isfinite(array)] % 1 != 0).any())
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from nnlab.machine import devices
-from nnlab.models.layers import POOLS
+from nnlab.models import layers
+from nnlab.models.kinds import elementwise
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack, init_variables
 from nnlab.training import member, modules
@@ -35,7 +36,7 @@ TOLERANCE = 1e-6
 """Largest relative difference of a weight that agrees, at the eps that suits it best.
 The layers of 13 networks on MNIST had medians of 1e-7 at most, rounding apart."""
 
-KINKED = {"relu", "leaky_relu", *POOLS.values()}
+KINKED = {*elementwise.KINKED, *layers.POOLS.values()}
 """Layers whose outputs have kinks."""
 
 
@@ -171,7 +172,7 @@ def _check(
         raise ValueError(f"the loss of the untrained network is {value}, not finite")
     rounding = np.finfo(np.float64).eps * max(1.0, float(value)) / epsilons
     smooth = program.rows and not any(
-        row.layer["layer"] in KINKED for row in program.rows
+        row.layer["layer"] in KINKED for row in layers.leaves(program.rows)
     )
     needed = 1.0 if smooth else 0.5
     rows = []

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from nnlab.models.kinds import elementwise
+
 
 def lecun_tanh(x: jax.Array) -> jax.Array:
     """Returns 1.7159 tanh(2x/3), which maps 1 to 1 and -1 to -1.
@@ -20,19 +22,12 @@ def identity(x: jax.Array) -> jax.Array:
     return x
 
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "relu": jax.nn.relu,
-    "leaky_relu": jax.nn.leaky_relu,
-    "elu": jax.nn.elu,
-    "gelu": jax.nn.gelu,
-    "silu": jax.nn.silu,
-    "softplus": jax.nn.softplus,
-    "sigmoid": jax.nn.sigmoid,
-    "tanh": jnp.tanh,
-    "lecun_tanh": lecun_tanh,
-    "identity": identity,
-}
-"""Name -> function; the same names as in `layers.ACTIVATIONS`, which needs no JAX."""
+_OWN = {"tanh": jnp.tanh, "lecun_tanh": lecun_tanh, "identity": identity}
 
-MONOTONE = frozenset(ACTIVATIONS) - {"gelu", "silu"}
-"""Activations that never fall: the largest input gives the largest output."""
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    name: _OWN.get(name) or getattr(jax.nn, name) for name in elementwise.ACTIVATIONS
+}
+"""Name -> function; all but three are those of `jax.nn`."""
+
+MONOTONE = frozenset(ACTIVATIONS) - elementwise.UNMOVED
+"""Activations before which a max-pool may move: its choice is the same there."""

@@ -1,35 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each kind of layer computes: the JAX side of `layers.FIELDS`."""
+"""Applies layers of any kind, and the modules that are made of layers."""
 
-import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from nnlab.models.activations import ACTIVATIONS
-from nnlab.models.cpu import convolution, dense
-from nnlab.models.initializers import INITIALIZERS
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How all layers of a module compute, see `stack.Stack`.
-
-    Attributes:
-      counts: whether to count active units in the collection "activity".
-      fast_variance: whether batch norm computes its variance in one pass.
-    """
-
-    initializer: str
-    dtype: Any
-    param_dtype: Any
-    train: bool
-    counts: bool
-    fast_variance: bool = True
+from nnlab.models import layers as layer_stack
+from nnlab.models.kind import Options
+from nnlab.models.kinds import KINDS
+from nnlab.models.kinds.blocks import shortcut
 
 
 def counts(module: nn.Module) -> bool:
@@ -52,66 +33,48 @@ def apply(
     `layer` has its kind, name and all its fields, as in `layers.LayerRow`; `rate` is
     the trial's dropout rate.
     """
-    typed = {"dtype": options.dtype, "param_dtype": options.param_dtype}
-    weighted: dict[str, Any] = {
-        **typed,
-        "kernel_init": INITIALIZERS[options.initializer],
-        "use_bias": layer.get("bias", False),
-        "name": layer["name"],
-    }
-    match layer["layer"]:
-        case "flatten":
-            return x.reshape(x.shape[0], -1)
-        case "dense":
-            product = dense.dot_general
-            return nn.Dense(layer["units"], dot_general=product, **weighted)(x)
-        case "conv":
-            padding = layer["padding"]
-            return nn.Conv(
-                layer["channels"],
-                (layer["kernel"], layer["kernel"]),
-                strides=layer["stride"],
-                padding=padding.upper() if isinstance(padding, str) else padding,
-                conv_general_dilated=convolution.conv_general_dilated,
-                **weighted,
-            )(x)
-        case "max_pool":
-            padding = layer.get("padding", 0)
-            return convolution.max_pool(x, layer["window"], layer["stride"], padding)
-        case "max_abs_pool":
-            return convolution.max_abs_pool(x, layer["window"], layer["stride"])
-        case "average_pool":
-            return x.mean(axis=(1, 2))
-        case "batch_norm":
-            return nn.BatchNorm(
-                use_running_average=not options.train,
-                momentum=0.9,
-                use_fast_variance=options.fast_variance,
-                name=layer["name"],
-                **typed,
-            )(x)
-        case "dropout":
-            if not options.train:
-                return x
-            rate = rate if layer["rate"] is None else layer["rate"]
-            return dropout(module.make_rng("dropout"), x, rate)
-        case activation:
-            x = ACTIVATIONS[activation](x)
-            if options.counts and activation != "identity":
-                _count(module, layer["name"], x)
-            return x
+    return KINDS[layer["layer"]].compute(module, layer, x, options, rate)
 
 
-def _count(module: nn.Module, name: str, x: jax.Array) -> None:
-    share = jnp.mean(x > 0, axis=range(1, x.ndim), dtype=jnp.float32)
-    seen = {"share": share, "units": jnp.float32(math.prod(x.shape[1:]))}
-    module.sow("activity", name, seen, lambda _, new: new, lambda: None)
+def in_sequence(
+    module: nn.Module,
+    layers: Iterable[layer_stack.Layer],
+    x: jax.Array,
+    options: Options,
+    rate: jax.Array | float,
+) -> jax.Array:
+    """Applies layers one after another."""
+    for layer in layer_stack.normalise(layers):
+        x = apply(module, layer, x, options, rate)
+    return x
 
 
-def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
-    """Sets a random share of the values to 0 and scales up the others.
+class Block(nn.Module):
+    """Layers in sequence below one name."""
 
-    Unlike `nn.Dropout` it takes a traced rate. At rate 0 it returns `x`, bit for bit.
-    """
-    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
-    return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), 0)
+    layers: Sequence[layer_stack.Layer]
+    options: Options
+
+    @nn.compact
+    def __call__(self, x: jax.Array, rate: jax.Array | float) -> jax.Array:
+        """Returns the last layer's outputs."""
+        return in_sequence(self, self.layers, x, self.options, rate)
+
+
+class Residual(nn.Module):
+    """Layers whose input is added to their output, see `kinds.blocks.shortcut`."""
+
+    layers: Sequence[layer_stack.Layer]
+    options: Options
+    shortcut: str = "auto"
+    initializer: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, rate: jax.Array | float) -> jax.Array:
+        """Returns the sum."""
+        made = in_sequence(self, self.layers, x, self.options, rate)
+        fields = {"shortcut": self.shortcut, "init": self.initializer}
+        aside = shortcut(fields, x.shape[1:], made.shape[1:])
+        if aside:
+            x = in_sequence(self, aside, x, self.options, rate)
+        return x + made

@@ -3,31 +3,24 @@
 
 A layer is a dict such as `{"layer": "dense", "units": 64}`; a bare name such as
 `"relu"` stands for `{"layer": "relu"}`. `FIELDS` lists every kind of layer with its
-fields and defaults; every layer also takes a `"name"`. A stack reads examples without
-their batch axis, images with the channels last, and ends in one logit for each class:
-the loss applies the softmax.
+fields and defaults, see `kinds`; every layer also takes a `"name"`. A stack reads
+examples without their batch axis, images with the channels last, and ends in one logit
+for each class: the loss applies the softmax.
 """
 
 import collections
 import contextlib
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
 from numbers import Integral, Real
 from typing import Any
 
+from nnlab.models.kind import INITIALIZERS as INITIALIZERS
+from nnlab.models.kind import Field, Shape
+from nnlab.models.kinds import KINDS
+from nnlab.models.kinds.elementwise import ACTIVATIONS
 from nnlab.words.spelling import nearest
-
-ACTIVATIONS = (
-    *("relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh"),
-    *("lecun_tanh", "identity"),
-)
-
-INITIALIZERS = (
-    *("lecun_normal", "lecun_uniform", "he_normal", "he_uniform"),
-    *("glorot_normal", "glorot_uniform", "orthogonal", "normal", "uniform", "zeros"),
-)
 
 BIASES = ("all", "first", "none")
 
@@ -38,60 +31,8 @@ INT_MAX = 2**31 - 1
 """The largest whole number of a setting: XLA counts in 32 bits."""
 
 Layer = Mapping[str, Any] | str | Sequence[tuple[str, Any]]
-Shape = tuple[int, ...]
 
-
-@dataclass(frozen=True)
-class Field:
-    """One field of a layer: its type, its default and the values it allows."""
-
-    type: type
-    default: Any = None
-    required: bool = False
-    minimum: float | None = None
-    below: float | None = None
-    choices: tuple[str, ...] = ()
-    absent: str = ""
-    """The meaning of None, the default."""
-
-    @property
-    def allowed(self) -> str:
-        """The allowed values, in words."""
-        if self.choices:
-            return " or ".join(map(repr, self.choices))
-        words = {int: "a whole number", float: "a number", bool: "True or False"}
-        text = words[self.type]
-        if self.minimum is not None:
-            text += f" of at least {self.minimum}"
-        if self.below is not None:
-            text += f" and below {self.below}"
-        return text
-
-
-def _positive(default: int | None = None, absent: str = "") -> Field:
-    required = default is None and not absent
-    return Field(int, default, required, minimum=1, absent=absent)
-
-
-_WINDOW = {"window": _positive(2), "stride": _positive(absent="the window")}
-
-FIELDS: dict[str, dict[str, Field]] = {
-    "flatten": {},
-    "dense": {"units": _positive(), "bias": Field(bool, True)},
-    "conv": {
-        "channels": _positive(),
-        "kernel": _positive(3),
-        "stride": _positive(1),
-        "padding": Field(str, "same", choices=("same", "valid")),
-        "bias": Field(bool, True),
-    },
-    "max_pool": _WINDOW,
-    "max_abs_pool": _WINDOW,
-    "batch_norm": {},
-    "dropout": {
-        "rate": Field(float, minimum=0, below=1, absent="the trial's dropout rate")
-    },
-} | {name: {} for name in ACTIVATIONS}
+FIELDS = {name: kind.fields for name, kind in KINDS.items()}
 """Kind of layer -> field -> type, default and range."""
 
 
@@ -112,9 +53,10 @@ class LayerRow:
         as "dense_0"; used in the model, in columns of results and in messages.
       layer: the layer with its name and all defaults filled in.
       input_shape, output_shape: of one example, without the batch axis.
-      parameters: number of trained values.
+      parameters: number of trained values, of which `biases` are added to others.
       flops: operations of the matrix products of one example's forward pass, a
         multiply-add counted as 2; biases and elementwise layers count 0.
+      inner: the layers of a block, which its numbers include.
     """
 
     name: str
@@ -123,13 +65,8 @@ class LayerRow:
     output_shape: Shape
     parameters: int
     flops: int
-
-    @property
-    def biases(self) -> int:
-        """The number of parameters that are added; the others multiply."""
-        if self.layer["layer"] == "batch_norm":
-            return self.parameters // 2
-        return self.output_shape[-1] if self.layer.get("bias") else 0
+    biases: int = 0
+    inner: tuple["LayerRow", ...] = ()
 
 
 def mlp(
@@ -224,9 +161,14 @@ def cnn(
 
 
 def check(
-    layers: Iterable[Layer], input_shape: Sequence[int], num_classes: int
+    layers: Iterable[Layer],
+    input_shape: Sequence[int],
+    num_classes: int,
+    vocabulary: int = 0,
 ) -> tuple[LayerRow, ...]:
     """Checks a stack before anything is compiled, and infers its shapes and costs.
+
+    Inputs are tokens below `vocabulary`; at 0 they are numbers.
 
     Raises:
       LayerError: a layer is wrong. The message names it (its position counts from 0),
@@ -238,8 +180,29 @@ def check(
     [(784,), (10,)]
     """
     rows: list[LayerRow] = []
-    _check(rows, normalise(layers), input_shape, num_classes)
+    _check(rows, normalise(layers), input_shape, num_classes, vocabulary)
     return tuple(rows)
+
+
+def rows_of(layers: Iterable[Layer], shape: Shape) -> tuple[LayerRow, ...]:
+    """Infers shapes and costs as `check` does, of layers that may end in any shape."""
+    rows: list[LayerRow] = []
+    _infer(rows, normalise(layers), shape)
+    return tuple(rows)
+
+
+def leaves(rows: Iterable[LayerRow]) -> Iterator[LayerRow]:
+    """Yields the rows of single layers, those of blocks in their place."""
+    for row in rows:
+        yield from leaves(row.inner) if row.inner else (row,)
+
+
+def kinds_of(layers: Iterable[Layer]) -> Iterator[str]:
+    """Yields the kinds of layers, and then those within each of them."""
+    for layer in normalise(layers):
+        yield layer["layer"]
+        yield from kinds_of(layer["layers"]) if "layers" in layer else ()
+        yield from ["dropout"] * bool(layer.get("dropout"))
 
 
 @dataclass(frozen=True)
@@ -252,17 +215,21 @@ class Inspection:
 
 
 def inspect(
-    layers: Sequence[Layer], input_shape: Sequence[int], num_classes: int
+    layers: Sequence[Layer],
+    input_shape: Sequence[int],
+    num_classes: int,
+    vocabulary: int = 0,
 ) -> Inspection:
     """Checks a stack as `check` does, but returns what is wrong instead of raising."""
     rows: list[LayerRow] = []
+    data = input_shape, num_classes, vocabulary
     try:
-        _check(rows, normalise(layers), input_shape, num_classes)
+        _check(rows, normalise(layers), *data)
     except LayerError as error:
         if not rows and error.position:  # wrong in itself: look at those before it
             before = normalise(layers[: error.position])
             with contextlib.suppress(ValueError):
-                _check(rows, before, input_shape, num_classes)
+                _check(rows, before, *data)
         return Inspection(tuple(rows), str(error), error.position)
     except ValueError as error:
         return Inspection((), str(error))
@@ -274,22 +241,52 @@ def _check(
     layers: Sequence[dict[str, Any]],
     input_shape: Sequence[int],
     num_classes: int,
+    vocabulary: int,
 ) -> None:
     """Appends a row for each of normalised layers, up to one that is wrong."""
     shape = tuple(int(size) for size in input_shape)
     if not shape or min(shape) < 1:
         raise ValueError(f"input shape {shape} needs sizes of at least 1")
+    _check_tokens(layers, vocabulary)
+    _infer(rows, layers, shape)
+    if (last := rows[-1].output_shape) != (num_classes,):
+        _refuse_ending(rows, last, num_classes)
+
+
+def _infer(
+    rows: list[LayerRow], layers: Sequence[dict[str, Any]], shape: Shape
+) -> None:
     for position, layer in enumerate(layers):
         try:
-            output_shape, parameters, flops = _SHAPES[layer["layer"]](layer, shape)
+            made = KINDS[layer["layer"]].infer(layer, shape)
         except ValueError as error:
             text = f"layer {position} ({layer['name']}): {error}"
             raise LayerError(position, text) from None
-        row = LayerRow(layer["name"], layer, shape, output_shape, parameters, flops)
-        rows.append(row)
-        shape = output_shape
-    if shape != (num_classes,):
-        _refuse_ending(rows, shape, num_classes)
+        costs = made.parameters, made.flops, made.biases, made.inner
+        rows.append(LayerRow(layer["name"], layer, shape, made.shape, *costs))
+        shape = made.shape
+
+
+def _check_tokens(layers: Sequence[dict[str, Any]], vocabulary: int) -> None:
+    """Refuses layers of numbers on tokens, and of tokens on numbers."""
+    first = next((i for i, one in enumerate(layers) if one["layer"] != "flatten"), 0)
+    for position, layer in enumerate(layers):
+        text = ""
+        if not KINDS[layer["layer"]].reads_tokens:
+            if position == first and vocabulary:
+                text = (
+                    f"got tokens of {vocabulary} kinds, needs numbers; put an "
+                    "embedding or a one_hot layer before it"
+                )
+        elif position != first or not vocabulary:
+            text = "got numbers, needs tokens; it can only be first, on tokens"
+        elif layer["vocabulary"] < vocabulary:
+            text = (
+                f"vocabulary {layer['vocabulary']} must be at least the data's "
+                f"{vocabulary}"
+            )
+        if text:
+            raise LayerError(position, f"layer {position} ({layer['name']}): {text}")
 
 
 def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
@@ -381,19 +378,27 @@ def _filled(kind: str, given: dict[str, Any]) -> dict[str, Any]:
         if value is None and field.required:
             raise ValueError(f"needs {name!r}, {field.allowed}")
         filled[name] = field.default if value is None else _cast(name, field, value)
-    if kind in POOLS.values() and filled["stride"] is None:
+    if "window" in table and filled["stride"] is None:
         filled["stride"] = filled["window"]
     return filled
 
 
 def _cast(name: str, field: Field, value: Any) -> Any:
-    kinds = {int: Integral, float: Real, bool: bool, str: str}
-    right_type = isinstance(value, kinds[field.type])
+    if field.type is tuple:
+        try:
+            return freeze(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if field.choices and isinstance(value, str) and value in field.choices:
+        return value
+    if field.pair and isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(_cast(name, field, one) for one in value)
+    kinds = {int: Integral, float: Real, bool: bool}
+    right_type = isinstance(value, kinds.get(field.type, ()))
     if isinstance(value, bool) and field.type is not bool:
         right_type = False
     in_range = right_type and (
-        (not field.choices or value in field.choices)
-        and (field.minimum is None or value >= field.minimum)
+        (field.minimum is None or value >= field.minimum)
         and (field.below is None or value < field.below)
     )
     if not in_range:
@@ -401,70 +406,6 @@ def _cast(name: str, field: Field, value: Any) -> Any:
     if field.type is int and value > INT_MAX:
         raise ValueError(f"{name} must be at most {INT_MAX:,}")
     return field.type(value)
-
-
-def _dense(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
-    if len(shape) != 1:
-        raise ValueError(
-            f"got shape {shape}, needs a flat vector ({math.prod(shape)},); put a "
-            "flatten layer before it"
-        )
-    products = shape[0] * layer["units"]
-    biases = layer["units"] if layer["bias"] else 0
-    return (layer["units"],), products + biases, 2 * products
-
-
-def _conv(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
-    _need_image(shape)
-    kernel, channels = layer["kernel"], layer["channels"]
-    if kernel > (most := 2 * max(shape[:2]) - 1):
-        raise ValueError(
-            f"got shape {shape}, on which a kernel of {kernel}x{kernel} covers no more "
-            f"than one of {most}x{most}; use at most that size"
-        )
-    if layer["padding"] == "valid" and kernel > min(shape[:2]):
-        raise ValueError(
-            f"got shape {shape}, smaller than its kernel of {kernel}x{kernel}; use a "
-            'smaller kernel or padding "same"'
-        )
-    extra = kernel - 1 if layer["padding"] == "valid" else 0
-    height, width = (-(-(size - extra) // layer["stride"]) for size in shape[:2])
-    weights = kernel * kernel * shape[2] * channels
-    biases = channels if layer["bias"] else 0
-    return (height, width, channels), weights + biases, 2 * height * width * weights
-
-
-def _pool(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
-    _need_image(shape)
-    window = layer["window"]
-    if window > min(shape[:2]):
-        raise ValueError(
-            f"got shape {shape}, smaller than its window of {window}x{window}; use a "
-            "smaller window or fewer pools before it"
-        )
-    height, width = ((size - window) // layer["stride"] + 1 for size in shape[:2])
-    return (height, width, shape[2]), 0, 0
-
-
-def _need_image(shape: Shape) -> None:
-    if len(shape) == 3:
-        return
-    if len(shape) == 1:
-        mend = "put it before the flatten and dense layers"
-    else:
-        mend = "give the examples a channel axis"
-    raise ValueError(f"got shape {shape}, needs (height, width, channels); {mend}")
-
-
-_SHAPES: dict[str, Callable[[dict[str, Any], Shape], tuple[Shape, int, int]]] = {
-    "flatten": lambda _, shape: ((math.prod(shape),), 0, 0),
-    "dense": _dense,
-    "conv": _conv,
-    "batch_norm": lambda _, shape: (shape, 2 * shape[-1], 0),
-    **dict.fromkeys(POOLS.values(), _pool),
-    **dict.fromkeys(("dropout", *ACTIVATIONS), lambda _, shape: (shape, 0, 0)),
-}
-"""Kind of layer -> its output shape, parameters and operations, from its input's."""
 
 
 def _refuse_ending(rows: Sequence[LayerRow], shape: Shape, num_classes: int) -> None:

@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nnlab.models.apply import Options, apply, counts
+from nnlab.models.apply import apply, counts
+from nnlab.models.kind import Options
 from nnlab.models.resnet_layers import table
 
 

@@ -12,7 +12,8 @@ table 1, with projections (option B) where a block changes the shape.
 from collections.abc import Sequence
 from typing import Any
 
-from nnlab.models.layers import LayerRow, Shape, choose
+from nnlab.models.kind import Shape
+from nnlab.models.layers import LayerRow, choose, rows_of
 
 STEMS = ("imagenet", "small")
 """How the network begins: with a 7x7 convolution and a max-pool, each at stride 2; or,
@@ -50,23 +51,18 @@ def table(
     small = stem == "small"
     first = _conv("conv1", shape, STEM_CHANNELS, 3 if small else 7, 1 if small else 2)
     shape = first.output_shape
-    rows = [first, _batch_norm("bn1", shape), _relu("relu", shape)]
+    rows = [first, _row("batch_norm", "bn1", shape), _row("relu", "relu", shape)]
     if not small:
         fields = {"window": 3, "stride": 2, "padding": 1}
-        pooled = (*_strided(shape, 2), shape[2])
-        rows.append(_row("max_pool", "maxpool", shape, pooled, **fields))
+        rows.append(_row("max_pool", "maxpool", shape, **fields))
     for stage in range(4):
         for index in range(2):
             stride = 2 if stage and not index else 1
             name, channels = f"layer{stage + 1}_{index}", STEM_CHANNELS * 2**stage
             rows += _block(name, channels, stride, rows[-1].output_shape)
-    pooled = (FEATURES,)
-    rows.append(_row("average_pool", "avgpool", rows[-1].output_shape, pooled))
+    rows.append(_row("global_avg_pool", "avgpool", rows[-1].output_shape))
     if num_classes:
-        head = {"units": num_classes, "bias": True}
-        products = FEATURES * num_classes
-        size, costs = (num_classes,), (products + num_classes, 2 * products)
-        rows.append(_row("dense", "fc", pooled, size, *costs, **head))
+        rows.append(_row("dense", "fc", (FEATURES,), units=num_classes))
     return tuple(rows)
 
 
@@ -80,49 +76,23 @@ def _block(name: str, channels: int, stride: int, shape: Shape) -> list[LayerRow
     inside = first.output_shape
     rows = [
         first,
-        _batch_norm(f"{name}_bn1", inside),
-        _relu(f"{name}_relu1", inside),
+        _row("batch_norm", f"{name}_bn1", inside),
+        _row("relu", f"{name}_relu1", inside),
         _conv(f"{name}_conv2", inside, channels, 3, 1),
-        _batch_norm(f"{name}_bn2", inside),
+        _row("batch_norm", f"{name}_bn2", inside),
     ]
     if stride != 1:
         rows += [
             _conv(f"{name}_downsample_0", shape, channels, 1, stride),
-            _batch_norm(f"{name}_downsample_1", inside),
+            _row("batch_norm", f"{name}_downsample_1", inside),
         ]
-    return [*rows, _relu(f"{name}_relu2", inside)]
+    return [*rows, _row("relu", f"{name}_relu2", inside)]
 
 
-def _row(
-    kind: str,
-    name: str,
-    input_shape: Shape,
-    output_shape: Shape,
-    parameters: int = 0,
-    flops: int = 0,
-    **fields: Any,
-) -> LayerRow:
-    layer = {"layer": kind, "name": name, **fields}
-    return LayerRow(name, layer, input_shape, output_shape, parameters, flops)
+def _row(kind: str, name: str, shape: Shape, **fields: Any) -> LayerRow:
+    return rows_of([{"layer": kind, "name": name, **fields}], shape)[0]
 
 
 def _conv(name: str, shape: Shape, channels: int, kernel: int, stride: int) -> LayerRow:
     fields = {"channels": channels, "kernel": kernel, "stride": stride}
-    fields |= {"padding": kernel // 2, "bias": False}
-    height, width = _strided(shape, stride)
-    weights = kernel * kernel * shape[2] * channels
-    costs = weights, 2 * height * width * weights
-    return _row("conv", name, shape, (height, width, channels), *costs, **fields)
-
-
-def _batch_norm(name: str, shape: Shape) -> LayerRow:
-    return _row("batch_norm", name, shape, shape, parameters=2 * shape[-1])
-
-
-def _relu(name: str, shape: Shape) -> LayerRow:
-    return _row("relu", name, shape, shape)
-
-
-def _strided(shape: Shape, stride: int) -> Shape:
-    """Returns height and width after an odd window, padded by half of it."""
-    return tuple(-(-size // stride) for size in shape[:2])
+    return _row("conv", name, shape, **fields, padding=kernel // 2, bias=False)

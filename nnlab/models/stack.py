@@ -18,8 +18,9 @@ import jax.numpy as jnp
 
 from nnlab.models import layers as layer_stack
 from nnlab.models.activations import ACTIVATIONS, MONOTONE
-from nnlab.models.apply import Options, apply, counts
+from nnlab.models.apply import apply, counts, in_sequence
 from nnlab.models.initializers import INITIALIZERS
+from nnlab.models.kind import Options
 
 LEAST_RUN = 16
 """At least so many equal layers in sequence run as a loop over one layer.
@@ -32,9 +33,9 @@ slower (batch 256, batch norm), of ten layers of 16 a twentieth, and compile no 
 class Stack(nn.Module):
     """Layers in sequence, as `layers.check` accepts them.
 
-    Batch norm divides by the batch's own standard deviation (epsilon 1e-5) in training.
-    For evaluation it keeps running means and variances in "batch_stats", moved by a
-    tenth of the way (momentum 0.9) at each step. In a network with a loop the variance
+    Batch norm divides by the batch's own standard deviation in training. For evaluation
+    it keeps running means and variances in "batch_stats", moved by a tenth of the way
+    at each step, if its momentum is 0.9. In a network with a loop the variance
     takes a second pass over the values. One pass subtracts the square of the mean from
     the mean of the squares, which leaves only rounding errors where a unit hardly
     varies: three of six networks of 100 layers of 4 units diverged to infinity by it.
@@ -110,7 +111,7 @@ class Stack(nn.Module):
                     x = apply(self, layer, x, options, rate)
                 continue
             loop = nn.scan(
-                _Block,
+                _Turn,
                 variable_axes={"params": 0, "batch_stats": 0, "activity": 0},
                 split_rngs={"params": True, "dropout": True},
                 in_axes=nn.broadcast,
@@ -122,7 +123,7 @@ class Stack(nn.Module):
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-class _Block(nn.Module):
+class _Turn(nn.Module):
     """One turn of a loop over equal layers."""
 
     layers: Sequence[layer_stack.Layer]
@@ -130,9 +131,7 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, rate: jax.Array | float) -> tuple[jax.Array, None]:
-        for layer in layer_stack.normalise(self.layers):
-            x = apply(self, layer, x, self.options, rate)
-        return x, None
+        return in_sequence(self, self.layers, x, self.options, rate), None
 
 
 Blocks = list[list[dict[str, Any]]]
@@ -226,10 +225,19 @@ def init_variables(
     variables = dict(module.init({"params": key}, sample_input, train=False))
 
     def scaled(path: tuple[Any, ...], value: jax.Array) -> jax.Array:
-        is_kernel = getattr(path[-1], "key", None) == "kernel"
-        return value * init_scale if is_kernel else value
+        return value * init_scale if _is_kernel(path) else value
 
     variables["params"] = jax.tree_util.tree_map_with_path(
         scaled, variables.get("params", {})
     )
     return variables
+
+
+def kernels(params: Any) -> list[jax.Array]:
+    """Returns all parameters that are named "kernel"."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return [value for path, value in leaves if _is_kernel(path)]
+
+
+def _is_kernel(path: tuple[Any, ...]) -> bool:
+    return getattr(path[-1], "key", None) == "kernel"

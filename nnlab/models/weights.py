@@ -11,7 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from nnlab.models import resnet_layers
-from nnlab.models.layers import LayerRow, Shape
+from nnlab.models.kind import Shape
+from nnlab.models.layers import LayerRow
 from nnlab.words.spelling import nearest_file
 
 Variables = dict[str, dict[str, dict[str, np.ndarray]]]

@@ -119,7 +119,7 @@ def _settings(results: Results) -> Iterator[str]:
     if own := study.own.module:
         names = [own.name, *(one["name"] for one in study.own.modules.values())]
         yield f"module {numbers.joined([*dict.fromkeys(names)])}"
-    unread = {*study.swept(), *study.idle(), "dataset", "train_size"}
+    unread = {*study.swept(), *results.idle(), "dataset", "train_size"}
     for path, value in study.base.flat().items():
         if path not in unread and (path in _TOLD or value != DEFAULTS.get(path)):
             yield _setting(path, value)

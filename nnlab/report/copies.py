@@ -151,10 +151,5 @@ def escape_markdown(value: Any) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~$#@])", r"\\\1", text)
     text = text.replace("://", r"\://").replace("www.", r"www\.")  # no links of its own
-    return re.sub(r"^([-+=]|\d+(?=[.)]\s))", _escape_start, text)
-
-
-def _escape_start(match: re.Match[str]) -> str:
-    """Escapes what would start a list or underline a heading at a line's start."""
-    start = match[1]
-    return f"{start}\\" if start.isdigit() else f"\\{start}"
+    text = re.sub(r"^([-+=])", r"\\\1", text)  # no list, nor a line below a heading
+    return re.sub(r"^(\d+)(?=[.)]\s)", r"\1\\", text)

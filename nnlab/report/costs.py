@@ -165,7 +165,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         most = f"{numbers.count(search.trials, 'trial')}, {search.batch} at once"
         space = "; ".join(search.space)
         yield "search", f"Optuna, {search.sampler}, {most}; {space}"
-    unread = {*study.swept(), *study.idle()}
+    unread = {*study.swept(), *results.idle()}
     for key, data in config["datasets"].items():
         name = data.get("name", key)
         sizes = ", ".join(f"{data[p]:,} {p}" for p in ("validation", "test"))

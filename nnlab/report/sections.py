@@ -25,7 +25,7 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import Comparison, num_families
 from nnlab.statistics.verdicts import Verdict
-from nnlab.study import DIFFERENCE, ORDER, RATIO, SHOWN, Claim, Quantity, Study
+from nnlab.study import DIFFERENCE, ORDER, RATIO, SHOWN, WATCHED, Claim, Quantity, Study
 from nnlab.study.fitting import meant
 from nnlab.words import numbers
 from nnlab.words.settings import setting_text, words
@@ -443,7 +443,9 @@ def _apart(results: Results) -> str:
 def _watched(results: Results) -> tuple[str, ...]:
     """Returns the metrics by which networks may stop early, in words."""
     rules = [t.hyperparameters.early_stopping for t in results.trials]
-    return tuple(dict.fromkeys(words(r.metric) for r in rules if r.patience))
+    by_loss = results.score == "r2"  # always, see `EarlyStopping`
+    metrics = (WATCHED[0] if by_loss else r.metric for r in rules if r.patience)
+    return tuple(dict.fromkeys(map(words, metrics)))
 
 
 def _values(

@@ -90,8 +90,7 @@ def paths(results: Results) -> tuple[str, ...]:
 
 
 def _differing(results: Results, trials: Collection[int]) -> tuple[str, ...]:
-    flats = [results.trials[t].hyperparameters.flat() for t in trials]
-    return differing(flats)
+    return differing([results.trials[t].hyperparameters.given() for t in trials])
 
 
 def sweep_of(results: Results) -> Sweep:

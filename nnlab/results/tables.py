@@ -39,6 +39,7 @@ from nnlab.results.answers import Answers
 from nnlab.study import OF_TRIAL, SCORES, Quantity, Study, Trial, digest_json
 from nnlab.study.hyperparameters import AUTO
 from nnlab.study.members import Members, lacking
+from nnlab.study.study import METRIC
 from nnlab.words.spelling import nearest, nearest_file
 
 _log = logging.getLogger(__name__)
@@ -202,6 +203,11 @@ class Results:
         """
         numbers = any("targets" in about for about in self.config["datasets"].values())
         return SCORES[numbers]
+
+    def idle(self) -> set[str]:
+        """Returns the hyperparameters that no trial reads."""
+        idle = {*self.study.idle()}
+        return idle | ({METRIC} if self.score == SCORES[1] else set())
 
     @property
     def validation_score(self) -> str:

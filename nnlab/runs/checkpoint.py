@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
+import operator
 import os
 import pathlib
 import re
@@ -357,9 +358,7 @@ def _alone() -> Any:
 def _manager(folder: pathlib.Path) -> "orbax.checkpoint.CheckpointManager":
     ocp = _orbax()
 
-    def score(metrics: Mapping[str, float]) -> float:
-        return metrics["score"]
-
+    score = operator.itemgetter("score")
     policies = ocp.checkpoint_managers
     best = policies.BestN(get_metric_fn=score, n=1)
     kept = policies.AnyPreservationPolicy([policies.LatestN(2), best])
@@ -371,21 +370,16 @@ def _manager(folder: pathlib.Path) -> "orbax.checkpoint.CheckpointManager":
         create=False,
         multiprocessing_options=_alone(),
     )
-    manager: orbax.checkpoint.CheckpointManager = ocp.CheckpointManager(
-        folder, options=options
-    )
-    return manager
+    made: orbax.checkpoint.CheckpointManager
+    made = ocp.CheckpointManager(folder, options=options)
+    return made
 
 
 def _digests(folder: pathlib.Path) -> dict[str, str]:
     """Returns ``{path within the folder: SHA-256}`` of all files, sorted."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(
-            path.read_bytes()
-        ).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    named = ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in files)
+    return {name: hashlib.sha256(content).hexdigest() for name, content in named}
 
 
 def _problem(path: pathlib.Path) -> str:

@@ -13,8 +13,6 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import flax.linen as nn
-
 from nnlab import results
 from nnlab.data import Dataset
 from nnlab.machine import devices, processes
@@ -109,7 +107,7 @@ def run(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
-    module: nn.Module | None = None,
+    module: Any = None,
     own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
     functions: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
     lane_width: int = 0,
@@ -212,7 +210,6 @@ class _Past:
     """What a run starts from: nothing, or an earlier part of it in the workdir.
 
     Attributes:
-      study: the study to run, merged with the earlier one.
       config: the ``config.json``; None if the run is new, or the file is lost.
       groups: those of the programs that have begun come first; None for a new run.
       doubts: reasons why the user's own module or metrics may have changed.

@@ -2,7 +2,8 @@
 """Evaluates the final members: further test sets, predictions, first layers."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -166,16 +167,19 @@ def judged_trees(
     `splits` are those of each seed.
     """
     found: dict[str, dict[str, np.ndarray]] = {}
-    if "test_accuracy" not in fits[0][0].metrics:  # of a regression
-        return found
+    is_regression = "test_accuracy" not in fits[0][0].metrics
+    judge: Callable[..., Any] = trees.half_square if is_regression else trees.judge
     for split in fits[0][0].probabilities:
         each = [
             [
-                trees.judge(fit.probabilities[split], of_seed[split].labels)
+                judge(fit.probabilities[split], of_seed[split].labels)
                 for fit, of_seed in zip(some, splits, strict=True)
             ]
             for some in fits
         ]
+        if is_regression:
+            found[split] = {"loss": np.array(each)}
+            continue
         right, loss = (np.array([[f[i] for f in s] for s in each]) for i in (0, 1))
         found[split] = {"accuracy": right} | ({"loss": loss} if losses else {})
     return found

@@ -58,6 +58,7 @@ def record(study: Study, programs: Sequence[Program]) -> dict[str, Any]:
                 "input_shape": list(dataset.input_shape),
                 "features": list(dataset.feature_names),
                 "origin": None if dataset.origin is None else dataset.origin.tolist(),
+                **({"vocabulary": dataset.vocabulary} if dataset.vocabulary else {}),
                 "digest": dataset.digest,
                 "notes": list(dataset.notes),
                 **_targets(dataset),

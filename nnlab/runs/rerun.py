@@ -5,23 +5,19 @@ import contextlib
 import dataclasses
 import math
 import os
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nnlab import results
-from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.runs.checkpoint import Checkpoints
 from nnlab.runs.loop import Run, backbone_for, train_program, with_backbone
 from nnlab.runs.recorder import Recorder
 from nnlab.runs.resume import check_data, check_own, continued, differences
 from nnlab.training.handed import Handed
-from nnlab.training.metrics import Metric
 from nnlab.training.place import place
 from nnlab.training.prepare import own_of, prepare
 from nnlab.training.program import networks_of
@@ -52,21 +48,12 @@ class Rerun:
 
 @devices.pinned()
 def rerun(
-    workdir: str | os.PathLike[str],
-    trial: int,
-    seed: int,
-    *,
-    data_dir: str | os.PathLike[str] | None = None,
-    dataset: Dataset | None = None,
-    module: nn.Module | None = None,
-    own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
-    functions: Mapping[str, Callable[..., Any]] = types.MappingProxyType({}),
+    workdir: str | os.PathLike[str], trial: int, seed: int, **given: Any
 ) -> Rerun:
     """Trains one network of a run again and compares; writes nothing.
 
-    Its lanes have the shape of the record's, filled with copies of it. `data_dir`,
-    `dataset`, `module` and `own_metrics` are as for `nnlab.run`, and `functions` its
-    other functions by name, ``{"loss": loss}``.
+    Its lanes have the shape of the record's, filled with copies of it. `given` are
+    fields of `Handed`, such as the run's own data set and module.
 
     Raises:
       ValueError: no such network, or other data.
@@ -79,13 +66,7 @@ def rerun(
         for members in continued(study, found.config["cohorts"])
         if (trial, seed) in members.pairs()
     ]
-    handed = Handed(
-        data_dir=data_dir,
-        dataset=dataset,
-        module=module,
-        own_metrics=own_metrics,
-        functions=functions,
-    )
+    handed = Handed(**given)
     doubts = check_own(study.own, own_of(study, handed))
     programs = prepare(study, members=groups, **vars(handed))
     if not (networks := networks_of(programs)):

@@ -19,6 +19,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import safetensors
@@ -58,6 +59,9 @@ _KEYS = (
 
 _NEWER = ("labels", "features", "origin")
 """Plain values that networks of older versions lack."""
+
+_OF_TOKENS = ("vocabulary",)
+"""Plain values of networks that read tokens."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,8 +122,14 @@ class Network:
           float32 (N, C), in the order of `class_names`.
 
         Raises:
-          ValueError: the shape or the columns differ, or a value is not finite.
+          ValueError: the shape or the columns differ, a value is not finite, or the
+            network learnt numbers, not classes.
         """
+        if self.about.get("targets"):
+            raise ValueError("a regression has no classes: use predict(inputs)")
+        return self._answers(inputs)
+
+    def _answers(self, inputs: npt.ArrayLike) -> np.ndarray:
         shape, features = self.input_shape, self.about["features"] or ()
         values = numbers.check(inputs, "inputs", features)
         if shape[-1:] == (1,) and values.shape[1:] == shape[:-1]:
@@ -145,8 +155,11 @@ class Network:
         """Returns the most probable label of each example, (N,), of type `labels`.
 
         Labels are as in the user's data; see `codes` for class numbers, and
-        `probabilities` for the argument.
+        `probabilities` for the argument. A regression returns its C targets in the
+        user's units, float32 (N, C).
         """
+        if self.about.get("targets"):
+            return self._answers(inputs)
         return self.labels[self.codes(inputs)]
 
     def codes(self, inputs: npt.ArrayLike) -> np.ndarray:
@@ -156,12 +169,16 @@ class Network:
     @functools.cached_property
     def _predict(self) -> Any:
         variables = jax.device_put(dict(self.variables))
+        targets = self.about.get("targets")
 
         @jax.jit
         def of_batch(variables: Any, inputs: jax.Array) -> jax.Array:
             x = train.rescaled(inputs, self.scale, self.shift, self.input_shape)
-            logits: Any = self.module.apply(variables, x, train=False)
-            return jax.nn.softmax(logits)
+            outputs: Any = self.module.apply(variables, x, train=False)
+            if targets is None:
+                return jax.nn.softmax(outputs)
+            mean, unit = (jnp.float32([targets[name]]) for name in ("mean", "unit"))
+            return outputs * unit + mean
 
         return functools.partial(of_batch, variables)
 
@@ -204,7 +221,7 @@ class Network:
         )
 
 
-def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Network:
+def load(path: str | os.PathLike[str], *, module: Any = None) -> Network:
     """Loads what `Network.save` wrote.
 
     Args:
@@ -227,7 +244,10 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
                 names = stored.keys()
                 arrays = {name: stored.get_tensor(name) for name in names}
         newer = {key: about.get(key) for key in _NEWER}
-        about = {key: about[key] for key in _KEYS} | newer
+        if "targets" in about:  # of a regression
+            newer["targets"] = {k: about["targets"][k] for k in ("mean", "unit")}
+        tokens = {key: about[key] for key in _OF_TOKENS if key in about}
+        about = {key: about[key] for key in _KEYS} | newer | tokens
         if about["labels"] is not None:
             labels.from_plain(about["labels"], len(about["classes"]))
         if about["origin"] is not None:
@@ -265,7 +285,7 @@ def of_member(
     trial: int,
     seed: int,
     *,
-    module: nn.Module | None = None,
+    module: Any = None,
 ) -> Network:
     """Returns one network of a run, as it was at the end of its training.
 
@@ -329,7 +349,9 @@ def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
         "dataset": dataset["name"],
         "classes": dataset["classes"],
         **{key: dataset.get(key) for key in _NEWER},
+        **({"targets": dataset["targets"]} if "targets" in dataset else {}),
         "input_shape": dataset["input_shape"],
+        **{key: dataset[key] for key in _OF_TOKENS if key in dataset},
         "hyperparameters": json.loads(json.dumps(hyperparameters)),
         "dropout": any(model.dropout_rate for model in models),
         "module": found.study.own.record_of(of.hyperparameters.module),
@@ -390,7 +412,11 @@ def _module_of(about: Mapping[str, Any]) -> nn.Module:
     hyperparameters = from_mapping(Hyperparameters, about["hyperparameters"], "")
     shape, num_classes = about["input_shape"], len(about["classes"])
     module, _ = network_of(
-        hyperparameters, shape, num_classes, dropout=about["dropout"]
+        hyperparameters,
+        shape,
+        num_classes,
+        dropout=about["dropout"],
+        vocabulary=about.get("vocabulary", 0),
     )
     if not about["frozen"]:
         return module

@@ -53,17 +53,12 @@ class Difference:
       method: "paired", "unpaired", or "" where nothing is compared.
       reason: why nothing is compared or tested, or what the reader must know.
       mean: left minus right; NaN where nothing is compared.
-      low, high: its interval, adjusted like `p_holm`: without 0 where, and only where,
-        the difference is significant. 95 % where no test was made; NaN where there is
-        none.
+      low, high, p_seeds, over, detectable: as `ranking.Comparison` has them; the
+        interval is of 95 % where no test was made.
       n: number of pairs, or of networks on both sides.
       p: two-sided, times the larger number of trials from which a side's best was
         chosen; NaN where no test was made.
       p_holm: `p` adjusted over all pairs of runs; significant up to 0.05.
-      p_seeds: the same over seeds alone, on these examples.
-      over: of what else `p` speaks, see `examples.widened`.
-      detectable: of what is not significant, the smallest true difference that would
-        have been in 80 % of such comparisons; NaN if that is not known.
     """
 
     left: int
@@ -88,14 +83,9 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class _Tested:
-    """What is tested of two sides.
+    """What is tested of two sides: over new examples, too, and over seeds `alone`.
 
-    Attributes:
-      effect, over: of new examples, too, where they are known; and its reach.
-      alone: over seeds.
-      least: p that the networks at chance allow.
-      notes: what the reader must know.
-      untested: why nothing is tested, or "".
+    `least` is the p that the networks at chance allow.
     """
 
     effect: Effect
@@ -118,10 +108,7 @@ def compare_bests(runs: Sequence[Findings]) -> tuple[Difference, ...]:
     trials on the side that had more to choose from. It is at least
     `effects.chance_of_parting` of the networks at chance, where their numbers differ by
     more than a quarter. Holm's adjustment runs over all pairs of runs.
-
-    Where no trial differs from another, at most 4.3 % of comparisons call a difference
-    significant (1,000 simulations for each of 8 shapes, see ``between_runs_test.py``);
-    where they do on these test examples alone, at most 1.5 % (4 shapes).
+    docs/comparing.md has the measured rates of error.
 
     Returns:
       One for each pair of two or more runs, (0, 1), (0, 2), ..., (1, 2), ...
@@ -173,7 +160,7 @@ def _compare(
         reason = "a run has no best trial"
     elif len({run.results.score for run in sides}) > 1:
         reason = "one learns classes, one numbers"
-    elif any(f"test_{run.results.score}" not in run.results.metrics for run in sides):
+    elif any(run.results.test_score not in run.results.metrics for run in sides):
         reason = "a run has no test scores"
     elif len({test_data(run.results, trial) for run, trial in bests}) > 1:
         reason = "their test data are not the same"
@@ -210,7 +197,7 @@ def _compare(
 
 def _networks(bests: Sequence[_Best]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Returns the test scores of both sides, and which networks are at chance."""
-    values = [run.final(trial, f"test_{run.results.score}") for run, trial in bests]
+    values = [run.final(trial, run.results.test_score) for run, trial in bests]
     lost = [np.nan_to_num(run.reduced(trial, AT_CHANCE)) for run, trial in bests]
     return values, lost
 

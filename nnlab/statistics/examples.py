@@ -13,7 +13,7 @@ from nnlab.results.answers import SPLITS
 from nnlab.statistics.crossed import crossed, crossed_share, resampled
 from nnlab.statistics.effects import Effect
 from nnlab.statistics.intervals import MIN_SEEDS, mean_interval
-from nnlab.statistics.members import is_accuracy, reduce_members
+from nnlab.statistics.members import is_accuracy, is_score, reduce_members
 from nnlab.study import ORDER, RATIO, Quantity
 
 SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
@@ -53,7 +53,7 @@ def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
         return None
     if kind == "r2":
         mean = found.mean(axis=1, dtype=float)
-        lacking = 1 - reduce_members(results, quantity, trial)
+        lacking = 1 - reduce_members(results, trial, quantity)
         scale = np.divide(lacking, mean, out=np.zeros_like(mean), where=mean > 0)
         found = 1 - found * scale[:, None]
     part = "validation" if name == "validation" else "test"
@@ -62,7 +62,7 @@ def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
 
 def final_score(results: Results) -> Quantity:
     """Returns what trials are compared by: the final test accuracy, or r2."""
-    return Quantity(metric=f"test_{results.score}")
+    return Quantity(metric=results.test_score)
 
 
 def limits(results: Results) -> tuple[float, float]:
@@ -98,19 +98,20 @@ def ratio(results: Results, trial: int, quantity: Quantity) -> float:
 
 
 def level(
-    results: Results, quantity: Quantity, trial: int
+    results: Results, trial: int, quantity: Quantity
 ) -> tuple[float, float, float]:
     """Returns the mean of a trial's final networks with its 95 % interval.
 
     It is for new seeds and new examples where these are known, see `widened`. That of
-    an accuracy stays within [0, 1].
+    an accuracy stays within [0, 1], that of an r2 below 1.
     """
-    values = reduce_members(results, quantity, trial)
+    values = reduce_members(results, trial, quantity)
     mean, low, high = map(float, mean_interval(values))
     plain = Effect(mean, low, high, int(np.count_nonzero(~np.isnan(values))))
     effect, _ = widened(plain, values, [(quantity, [trial])], results, 0.0)
-    if is_accuracy(quantity.metric) and quantity.reduction == "final":
-        return effect.mean, max(effect.low, 0.0), min(effect.high, 1.0)
+    if is_score(quantity.metric) and quantity.reduction == "final":
+        least = 0.0 if is_accuracy(quantity.metric) else -np.inf
+        return effect.mean, max(effect.low, least), min(effect.high, 1.0)
     return effect.mean, effect.low, effect.high
 
 

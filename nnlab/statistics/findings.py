@@ -92,7 +92,7 @@ class Findings:
     @once
     def compared(self) -> tuple[ranking.Comparison, ...]:
         """Each trial's difference to the best in final test score, if measured."""
-        test = f"test_{self.results.score}"
+        test = self.results.test_score
         if test not in self.results.metrics:
             return ()
         every = range(len(self.results.trials))
@@ -141,8 +141,7 @@ class Findings:
     @once
     def rates(self) -> rate_range.Rates | None:
         """Which learning rates train; None if the trials differ in more."""
-        is_range = rate_range.is_range(self.results)
-        return rate_range.find(self.results) if is_range else None
+        return rate_range.find(self.results)
 
     @once
     def dropped(self) -> dict[float, list[int]]:
@@ -164,21 +163,13 @@ class Findings:
         """Returns a program's timings: a row for each segment."""
         return self._segments.get(cohort, [])
 
-    def reduced(self, trial: int, quantity: Quantity) -> np.ndarray:
-        """Returns a quantity of each network, (S,); see `members.reduce_members`."""
-        return self._reduced(quantity, trial)
-
     def final(self, trial: int, metric: str) -> np.ndarray:
         """Returns a metric of the final networks, (S,); NaN for those without one."""
         return self.reduced(trial, Quantity(metric=metric))
 
-    def level(self, trial: int, quantity: Quantity) -> tuple[float, float, float]:
-        """Returns mean, low and high of the final networks, see `examples.level`."""
-        return self._level(quantity, trial)
-
     _best_of = _held(ranking.best_trial)
-    _reduced = _held(members.reduce_members)
-    _level = _held(examples.level)
+    reduced = _held(members.reduce_members)
+    level = _held(examples.level)
     counts = _held(members.status_counts)
     alive = _held(members.alive)
     dropped_after = _held(members.dropped_after)

@@ -76,10 +76,7 @@ def simultaneous_level(values: npt.ArrayLike, level: float = LEVEL) -> float:
     bands", Journal of Applied Econometrics 34): as many standard errors wide as the
     largest |t| along a curve has in 95 % of samples. Here the samples are n normal
     curves with the correlations of these between their points, so that it holds for few
-    seeds too. In simulations of 10 to 100 points the band covers whole curves in 94 to
-    97 % of cases at n = 5, 8 and 16, and in 89 to 93 % at n = 3 and 4 (250 to 600
-    curves for each of 14 settings); pointwise intervals cover 10 points at n = 8 in 58
-    to 86 %.
+    seeds too. docs/numbers.md has its measured coverage.
 
     Args:
       values: curves (n, E); NaN where one has no value.

@@ -130,7 +130,7 @@ def final_values(results: Results, trial: int, curve: Curve) -> np.ndarray:
     return np.take_along_axis(curve.values, kept[:, None], axis=1)[:, 0]
 
 
-def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarray:
+def reduce_members(results: Results, trial: int, quantity: Quantity) -> np.ndarray:
     """Returns a quantity of each network of a trial.
 
     Args:
@@ -196,7 +196,7 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
     best = pick.reduce(curve.values, axis=1)
     value = {"final": final, "best": best, "best_minus_final": best - final}
     if reduction == "drop_from_test":
-        test = carried_forward(results, trial, f"test_{results.score}")
+        test = carried_forward(results, trial, results.test_score)
         value["drop_from_test"] = final_values(results, trial, test) - final
     return np.where(alive(results, trial), value[reduction], np.nan)
 
@@ -289,5 +289,5 @@ def finals(results: Results, metric: str) -> np.ndarray:
     """Returns a metric of all trials' final networks, (T, S); NaN for none."""
     quantity = Quantity(metric=metric)
     return np.array(
-        [reduce_members(results, quantity, t.index) for t in results.trials]
+        [reduce_members(results, t.index, quantity) for t in results.trials]
     )

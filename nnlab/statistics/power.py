@@ -187,7 +187,6 @@ def least_told(
     of: Spread,
     seeds: int,
     power: float = POWER,
-    examples: int = 0,
     alpha: float = 1 - LEVEL,
 ) -> float:
     """Returns the smallest true difference that so many seeds tell apart.
@@ -198,20 +197,20 @@ def least_told(
     if not of.varies:
         return 0.0
     high = np.sqrt(of.seeds + of.examples + of.rest)
-    while chance_to_tell(of, high, seeds, examples, alpha) < power:
+    while chance_to_tell(of, high, seeds, alpha=alpha) < power:
         high *= 2
     low = 0.0
     while high - low > 1e-3 * high:
         middle = (low + high) / 2
-        if chance_to_tell(of, middle, seeds, examples, alpha) < power:
+        if chance_to_tell(of, middle, seeds, alpha=alpha) < power:
             low = middle
         else:
             high = middle
     return float(high)
 
 
-def detectable(effect: Effect, factor: float = 1.0, power: float = POWER) -> float:
-    """Returns which true difference a test could have told apart with some power.
+def detectable(effect: Effect, factor: float = 1.0) -> float:
+    """Returns which true difference a test could have told apart with `POWER`.
 
     It takes the spread for known. NaN where that is not known, or nothing was tested.
 
@@ -222,7 +221,7 @@ def detectable(effect: Effect, factor: float = 1.0, power: float = POWER) -> flo
     if math.isnan(effect.low) or (of := _tested(effect, factor)) is None:
         return math.nan
     of = dataclasses.replace(of, freedom=np.inf)
-    return least_told(of, effect.n, power, alpha=(1 - LEVEL) / factor)
+    return least_told(of, effect.n, alpha=(1 - LEVEL) / factor)
 
 
 def _tested(effect: Effect, factor: float) -> Spread | None:

@@ -57,7 +57,7 @@ def mean_score(results: Results, trial: int) -> float:
 
 
 def _last_score(results: Results, trial: int) -> np.ndarray:
-    curve = carried_forward(results, trial, f"validation_{results.score}")
+    curve = carried_forward(results, trial, results.validation_score)
     return final_values(results, trial, curve)
 
 

@@ -78,19 +78,13 @@ class Rates:
     edge: Edge
 
 
-def is_range(results: Results) -> bool:
-    """Whether the trials differ only in the learning rate."""
-    return results.study.swept() == (RATE,)
-
-
-def find(results: Results) -> Rates:
+def find(results: Results) -> Rates | None:
     """Finds the rates that train, the edge, and the fastest rate.
 
-    Raises:
-      ValueError: the trials differ in more than the learning rate.
+    None if the trials differ in more than the learning rate.
     """
-    if not is_range(results):
-        raise ValueError("the trials differ in more than the learning rate")
+    if results.study.swept() != (RATE,):
+        return None
     rates = {
         t.index: t.hyperparameters.optimizer.learning_rate
         for t in results.trials
@@ -106,7 +100,7 @@ def find(results: Results) -> Rates:
         starts[row] = results.curve(trial, "train_loss").values[:, 0]
         final = (Quantity(metric=f"{s}_loss") for s in ("train", "validation"))
         losses[row], validation[row] = (
-            reduce_members(results, f, trial) for f in final
+            reduce_members(results, trial, f) for f in final
         )
         diverged[row] = has_status(results, trial, DIVERGED)
         dull[row] = at_chance(results, trial)

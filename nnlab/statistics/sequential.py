@@ -108,14 +108,12 @@ def history(results: Results) -> tuple[Look, ...]:
 
 def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
     best = best_trial(view)
-    resolved: list[int] = []
-    unresolved: list[int] = []
-    stuck: list[int] = []
-    untested: list[int] = []
+    groups: tuple[list[int], ...] = [], [], [], []
+    resolved, unresolved, stuck, untested = groups
     # New is what was the best, or not told from it, and is told now.
     last = before[-1] if before else None
     news = {last.best, *last.unresolved, *last.untested} if last else None
-    for compared in compare_to_best(view, best, finals(view, f"test_{view.score}")):
+    for compared in compare_to_best(view, best, finals(view, view.test_score)):
         trial = compared.trial
         if best is None or trial == best or not view.has_run(trial):
             continue
@@ -130,8 +128,7 @@ def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
             unresolved.append(trial)
             stuck += [] if compared.seeds_help else [trial]
     each = tuple(t.num_seeds for t in view.trials)
-    groups = map(tuple, (resolved, unresolved, stuck, untested))
-    return Look(seeds, each, best, *groups)
+    return Look(seeds, each, best, *map(tuple, groups))
 
 
 def restricted(results: Results, seeds: Sequence[int]) -> Results:

@@ -38,7 +38,7 @@ def summarize(findings: "Findings") -> pa.Table:
     quantities = dict(_quantities(results.metrics))
     shown = {path for t in results.trials for path in t.hyperparameters.identity()}
     compared = {c.trial: c for c in findings.compared}
-    compared_by = f"test_{results.score}"
+    compared_by = results.test_score
     rows = []
     for trial in results.trials:
         counts = findings.counts(trial.index)

@@ -53,22 +53,19 @@ class StepsToTarget:
         return round(self.reached_share * self.n) if self.n else 0
 
 
-def steps_to_target(
-    results: Results, trial: int, target: float, metric: str = ""
-) -> StepsToTarget:
+def steps_to_target(results: Results, trial: int, target: float) -> StepsToTarget:
     """Returns the share of a trial's networks that reach a target, and the median time.
 
     There is no mean over those that did: it would favour a trial in which only the
     luckiest networks arrive. A diverged network counts as not having reached it. Trees
-    have n = 0: they take no updates. The target is of the validation score, unless
-    another `metric` is named.
+    have n = 0: they take no updates. The target is of the validation score.
     """
-    metric = metric or f"validation_{results.score}"
+    metric = results.validation_score
     is_network = results.trials[trial].hyperparameters.model.is_network
     if not (results.has_run(trial) and is_network) or np.isnan(target):
         return StepsToTarget(target, 0, np.nan, np.nan, np.nan)
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
-    steps = reduce_members(results, quantity, trial)
+    steps = reduce_members(results, trial, quantity)
     steps = steps[~np.isnan(steps)]
     share = float(np.isfinite(steps).mean()) if len(steps) else np.nan
     per_epoch = results.program(trial)["steps_per_epoch"]
@@ -96,7 +93,7 @@ def default_target(results: Results, best: int | None) -> float:
     """
     if best is None:
         return np.nan
-    metric = f"validation_{results.score}"
+    metric = results.validation_score
     ran = [t for t in networks(results) if results.has_run(t)]
     curves = {t: carried_forward(results, t, metric) for t in ran}
     lost = {t: has_status(results, t, DIVERGED) for t in ran}

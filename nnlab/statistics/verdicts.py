@@ -163,15 +163,9 @@ class _UntestedError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class _Side:
-    """The trials that stand for a side of a claim.
+    """The trials that stand for a side of a claim, or its number.
 
-    Attributes:
-      name: "left" or "right".
-      quantity: what is measured of them.
-      trials: one, or several whose mean counts; none for a number.
-      number: NaN for trials.
-      searched: from how many trials the best was chosen; 1 where none was chosen.
-      note: what the reader must know; may be "".
+    Of several trials the mean counts; `searched` is from how many the best was chosen.
     """
 
     name: str
@@ -213,7 +207,7 @@ def _examine(findings: "Findings", claim: Claim) -> Draft:
 def _sides(findings: "Findings", claim: Claim) -> _Sides:
     results, quantity, names = findings.results, claim.quantity, ("left", "right")
     needed = [of.metric for of, _ in claim.compared]
-    needed += [f"test_{results.score}"] * (quantity.reduction == "drop_from_test")
+    needed += [results.test_score] * (quantity.reduction == "drop_from_test")
     for column in filter(None, needed):
         if column not in results.metrics:
             raise _UntestedError(f"the curves have no column {column}")

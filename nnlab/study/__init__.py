@@ -24,7 +24,6 @@ from nnlab.study.hyperparameters import (
     DTYPES,
     MODELS,
     MOST_LAYERS,
-    OPTIMIZERS,
     PATHS,
     POOLS,
     SCHEDULES,

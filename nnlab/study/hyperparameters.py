@@ -23,17 +23,22 @@ from nnlab.words.spelling import nearest_path
 
 TREES = ("boosted_trees", "random_forest")
 """The baselines, which are no networks; see `nnlab.training.trees`."""
-MODELS = ("mlp", "cnn", "stack", "resnet18", *TREES)
+MODELS = (
+    *("mlp", "cnn", "stack", "resnet18", "resmlp", "vgg", "transformer"),
+    *TREES,
+)
 WEIGHTS = ".safetensors"
 """The ending of a file of weights."""
 TRANSFERS = ("scratch", "probing", "tuning")
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = (
     *("constant", "linear", "cosine", "polynomial", "exponential", "step"),
     *("warmup_stable_decay", "one_cycle"),
 )
 """The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
+PARAMETRIZATIONS = ("standard", "mup")
+DECAYS = ("auto", "coupled", "decoupled")
+DECAYED = ("all", "kernels")
 WATCHED = ("validation_loss", "validation_accuracy")
 MODULE = "module.name"
 """The path that says which of several modules of one's own a trial trains."""
@@ -58,6 +63,18 @@ _ENDLESS = ("constant", "step")
 """Schedules without a last factor to choose."""
 
 
+_UNSET: Mapping[str, Mapping[str, Any]] = {
+    name: {
+        "optimizer.momentum": 0.0,
+        "optimizer.nesterov": False,
+        "optimizer.weight_decay": 1e-4 if name == "adamw" else 0.0,
+    }
+    for name in ("sgd", "adam", "adamw", "rmsprop")
+}
+"""What some optimizers do where a trial sets nothing. Ids of trials, older than the
+choice of all others, are digests of it."""
+
+
 def _above_0(path: str) -> Need:
     return Need("above 0", lambda s: s[path] > 0, path)
 
@@ -67,30 +84,48 @@ _BUILT_IN = Need(
     "a model of nnlab's own, not a module of yours",
     lambda s: not s[OWN_MODULE] or s["model.name"] in TREES,
 )
-_DENSE = _model("mlp", "cnn")
+_DENSE = _model("mlp", "cnn", "resmlp", "vgg")
+_SIZED = _model("mlp", "cnn", "resmlp", "vgg", "transformer")
+_IMAGES = _model("cnn", "vgg")
 _LAYERS = "of at least one layer"
 _HIDDEN = Need(
     _LAYERS, lambda s: s["model.hidden"] or s["model.name"] == "stack", "model.hidden"
 )
 _ACTIVATED = Need(
     _LAYERS,
-    lambda s: s["model.hidden"] or (s["model.name"] == "cnn" and s["model.channels"]),
+    lambda s: (
+        s["model.hidden"] or (s["model.name"] in ("cnn", "vgg") and s["model.channels"])
+    ),
     "model.hidden",
 )
+_DEEP = Need(
+    _LAYERS, lambda s: s["model.hidden"] or s["model.name"] == "vgg", "model.hidden"
+)
+_DROPPING = ("mlp", "cnn", "stack", "resmlp", "vgg", "transformer")
 _CONVOLVES = Need(_LAYERS, lambda s: s["model.channels"], "model.channels")
 _DROPS = Need(
     "with a dropout layer",
     lambda s: (
         s["model.name"] != "stack"
-        or "dropout"
-        in [one["layer"] for one in layer_stack.normalise(s["model.layers"])]
+        or "dropout" in layer_stack.kinds_of(s["model.layers"])
     ),
     "model.layers",
 )
 _OWN = Need("a module of your own", lambda s: s[OWN_MODULE])
 _IN_BATCHES = Need("false", lambda s: not s["full_batch"], "full_batch")
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
-_MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
+_MOMENTUM = Need(
+    "'sgd' or 'rmsprop'",  # or others, which `training.optimizers` knows
+    lambda s: s["optimizer.name"] not in ("adam", "adamw"),
+    "optimizer.name",
+)
+_VELOCITY = Need(
+    "above 0",
+    lambda s: (
+        s["optimizer.name"] not in ("sgd", "rmsprop") or s["optimizer.momentum"] > 0
+    ),
+    "optimizer.momentum",
+)
 _TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
 _TRAINED_SOURCE = Need(
     "that is a data set",
@@ -158,15 +193,20 @@ class Model(Checked):
     """The network, or a baseline of trees.
 
     Attributes:
-      name: "mlp", "cnn", "stack" (then `layers` lists every layer), "resnet18", or a
-        baseline: "boosted_trees" or "random_forest".
-      hidden: units of each hidden dense layer (mlp, cnn).
+      name: "mlp", "cnn", "stack" (then `layers` lists every layer), "resnet18",
+        "resmlp" (dense with skip connections), "vgg", "transformer", or a baseline:
+        "boosted_trees" or "random_forest"; see `nnlab.models.networks`.
+      hidden: units of each hidden dense layer; of a transformer its one width (mlp,
+        cnn, resmlp, vgg, transformer).
       depth: how often the layers of `hidden` are repeated: hidden=(64,) with depth=6 is
-        six layers of 64 (mlp, cnn).
-      channels: channels of each convolution, each followed by 2x2 pooling (cnn).
-      kernel: height and width of the convolutions' kernels, in pixels (cnn).
+        six layers of 64 (mlp, cnn, resmlp); convolutions before each pool (vgg);
+        blocks (transformer).
+      heads: heads of the attention, which divide its width (transformer).
+      channels: channels of each convolution, each followed by 2x2 pooling (cnn), or of
+        each group of convolutions (vgg).
+      kernel: height and width of the convolutions' kernels, in pixels (cnn, vgg).
       pool: what a pooling window keeps: "max", the largest value, or "max_abs", the
-        value of largest magnitude (cnn).
+        value of largest magnitude (cnn, vgg).
       layers: layer dicts such as {"layer": "dense", "units": 64} (stack).
       stem: how the network begins: "imagenet" with a 7x7 convolution and a pool, which
         leave a sixteenth of the pixels; "small" with a 3x3 convolution, which leaves
@@ -174,22 +214,28 @@ class Model(Checked):
       num_trees: most trees for each class (boosted) or in all (forest); validation
         chooses how many are kept (boosted_trees, random_forest).
       tree_depths: largest depths of a tree, from which validation chooses (likewise).
-      activation: name of the hidden layers' activation (mlp, cnn).
+      activation: name of the hidden layers' activation (all but stack and resnet18).
       init: name of the kernels' initialiser.
       init_scale: traced factor on every initial kernel.
-      scale_of: further traced factors on the initial kernels of single layers, by name.
-      bias: which layers have one: "all", "first" or "none" (mlp, cnn).
-      batch_norm: normalise before each hidden activation (mlp, cnn).
-      dropout_rate: traced share of hidden units dropped in training, in [0, 1) (mlp,
-        cnn, stack).
+      scale_of: traced factors on the initial kernels of single layers, by name, or of
+        groups: first, hidden, last.
+      parametrization: "standard", or "mup": initial weights and rates change with the
+        width so that what is learned does not (Yang et al. 2021), and the best rate of
+        a narrow network is that of a wide one (mlp, cnn, stack).
+      base_width: units of the hidden layers at which mup and standard agree.
+      bias: which layers have one: "all", "first" or "none" (mlp, cnn, resmlp, vgg).
+      batch_norm: normalise before each hidden activation (mlp, cnn, resmlp, vgg).
+      dropout_rate: traced share of hidden units dropped in training, in [0, 1) (all but
+        resnet18).
     """
 
     name: str = field("mlp", choices=MODELS, needs=(_BUILT_IN,))
-    hidden: tuple[int, ...] = field((64,), minimum=1, needs=_DENSE)
-    depth: int = field(1, minimum=1, maximum=MOST_LAYERS, needs=(*_DENSE, _HIDDEN))
-    channels: tuple[int, ...] = field((32, 64), minimum=1, needs=_model("cnn"))
-    kernel: int = field(3, minimum=1, needs=(*_model("cnn"), _CONVOLVES))
-    pool: str = field("max", choices=POOLS, needs=(*_model("cnn"), _CONVOLVES))
+    hidden: tuple[int, ...] = field((64,), minimum=1, needs=_SIZED)
+    depth: int = field(1, minimum=1, maximum=MOST_LAYERS, needs=(*_SIZED, _DEEP))
+    heads: int = field(4, minimum=1, later=True, needs=_model("transformer"))
+    channels: tuple[int, ...] = field((32, 64), minimum=1, needs=_IMAGES)
+    kernel: int = field(3, minimum=1, needs=(*_IMAGES, _CONVOLVES))
+    pool: str = field("max", choices=POOLS, needs=(*_IMAGES, _CONVOLVES))
     layers: tuple[Any, ...] = field((), needs=_model("stack"))
     stem: str = field("imagenet", choices=STEMS, needs=_model("resnet18"))
     num_trees: int = field(200, minimum=1, maximum=10_000, needs=_model(*TREES))
@@ -197,13 +243,28 @@ class Model(Checked):
         (3, 6, 9), minimum=1, maximum=50, needs=_model(*TREES)
     )
     activation: str = field(
-        "relu", choices=layer_stack.ACTIVATIONS, needs=(*_DENSE, _ACTIVATED)
+        "relu", choices=layer_stack.ACTIVATIONS, needs=(*_SIZED, _ACTIVATED)
     )
     init: str = field(
         "lecun_normal", choices=layer_stack.INITIALIZERS, needs=(_BUILT_IN, _NETWORK)
     )
     init_scale: float = field(1.0, minimum=0.0, traced=True, needs=(_NETWORK,))
     scale_of: OfLayers = field(OfLayers(), needs=(_NETWORK,))
+    parametrization: str = field(
+        "standard",
+        choices=PARAMETRIZATIONS,
+        later=True,
+        needs=_model("mlp", "cnn", "stack"),
+    )
+    base_width: int = field(
+        64,
+        minimum=1,
+        later=True,
+        needs=(
+            *_model("mlp", "cnn", "stack"),
+            one_of("model.parametrization", "mup"),
+        ),
+    )
     bias: str = field("all", choices=layer_stack.BIASES, needs=_DENSE)
     batch_norm: bool = field(False, needs=(*_DENSE, _ACTIVATED))
     dropout_rate: float = field(
@@ -211,7 +272,7 @@ class Model(Checked):
         minimum=0.0,
         below=1.0,
         traced=True,
-        needs=(*_model("mlp", "cnn", "stack"), _HIDDEN, _DROPS, _WHOLE),
+        needs=(*_model(*_DROPPING), _HIDDEN, _DROPS, _WHOLE),
     )
 
     def __post_init__(self) -> None:
@@ -221,6 +282,14 @@ class Model(Checked):
                 "depth",
                 f"={self.depth} times the {len(self.hidden)} layers of hidden is "
                 f"{count:,} layers; at most {MOST_LAYERS:,} are allowed",
+            )
+        if self.name == "transformer" and (
+            len(self.hidden) != 1 or self.hidden[0] % self.heads
+        ):
+            raise FieldError(
+                "hidden",
+                f"={self.hidden} must be one width, a multiple of heads={self.heads}, "
+                "such as (64,), for name='transformer'",
             )
         if not self.is_network and not self.tree_depths:
             raise FieldError("tree_depths", " is empty: it needs at least one depth")
@@ -234,8 +303,8 @@ class Model(Checked):
 
     @property
     def units(self) -> tuple[int, ...]:
-        """Units of each hidden layer, repetitions included (mlp, cnn)."""
-        return self.hidden * self.depth
+        """Units of each hidden dense layer, repetitions included."""
+        return self.hidden * (self.depth if self.name != "vgg" else 1)
 
     @property
     def is_network(self) -> bool:
@@ -253,6 +322,10 @@ class Loss(Checked):
         "auto" is the squared error of numbers, else the cross-entropy.
       label_smoothing: traced share of each training label that is divided among all
         classes, in [0, 1). Losses that are evaluated are without it.
+      class_weights: factor on the loss of each class's training examples, none for 1.
+        Losses that are evaluated are without them.
+      l1: traced factor on the sum of the absolute values of all kernels, which is added
+        to the training loss.
     """
 
     name: str = field(AUTO, later=True)
@@ -264,30 +337,49 @@ class Loss(Checked):
         later=True,
         needs=(one_of("loss.name", AUTO, "softmax_cross_entropy", "squared_error"),),
     )
+    class_weights: tuple[float, ...] = field((), minimum=0.0, later=True)
+    l1: float = field(0.0, minimum=0.0, traced=SET, later=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer(Checked):
-    """The update rule.
+    """The update rule, of optax.
 
     Attributes:
-      name: "sgd", "adam", "adamw" or "rmsprop".
-      learning_rate: traced peak rate; the schedule multiplies it by a factor in [0, 1].
-      momentum: traced momentum of sgd and rmsprop, in [0, 1).
-      nesterov: Nesterov's momentum (sgd, rmsprop).
-      weight_decay: traced; decoupled for adamw, added to the gradient otherwise.
-      further: pairs of the optimizer's other hyperparameters and their values, sorted;
-        numbers with a decimal point are traced.
-      rate_of: traced factors on the learning rate of single layers, by name.
+      name: a function of optax or optax.contrib, such as "sgd", "adam", "adamw",
+        "rmsprop", "lion" or "muon"; each of its hyperparameters is a field beside this
+        one, such as optimizer.b1.
+      learning_rate: traced peak rate; the schedule multiplies it by a factor.
+      momentum: traced momentum, in [0, 1); None for the optimizer's own default, which
+        is 0 of sgd and rmsprop.
+      nesterov: Nesterov's momentum; None for the optimizer's own default, which is
+        false of sgd, rmsprop and adam.
+      weight_decay: traced weight decay; None for the optimizer's own default, which is
+        0 where it has none.
+      decay_as: how weights decay: "coupled", added to the gradient; "decoupled", the
+        rate times it subtracted from the weights; or "auto", as the optimizer itself
+        does it (adamw, lion and the like), or else coupled.
+      decay_on: what decays: "all", or "kernels", arrays of two or more dimensions that
+        are named kernel or embedding.
+      clip_norm: traced largest norm of a network's gradient, to which longer ones are
+        scaled; 0 for no limit.
+      further: the optimizer's other hyperparameters, as sorted pairs of a name and a
+        value; a sweep of numbers with a decimal point compiles nothing.
+      rate_of: traced factors on the learning rate of single layers, by name, or of
+        groups: first, hidden, last, kernels, biases; an array in several has their
+        product.
     """
 
-    name: str = field("sgd", choices=OPTIMIZERS)
+    name: str = "sgd"
     learning_rate: float = field(0.1, minimum=0.0, traced=True)
-    momentum: float = field(
-        0.0, minimum=0.0, below=1.0, traced=True, needs=(_MOMENTUM,)
+    momentum: float | None = field(
+        None, minimum=0.0, below=1.0, traced=True, needs=(_MOMENTUM,)
     )
-    nesterov: bool = field(False, needs=(_MOMENTUM, _above_0("optimizer.momentum")))
-    weight_decay: float = field(0.0, minimum=0.0, traced=True)
+    nesterov: bool | None = field(None, needs=(_VELOCITY,))
+    weight_decay: float | None = field(None, minimum=0.0, traced=True)
+    decay_as: str = field(AUTO, choices=DECAYS, later=True)
+    decay_on: str = field("all", choices=DECAYED, later=True)
+    clip_norm: float = field(0.0, minimum=0.0, traced=SET, later=True)
     further: tuple[tuple[str, Any], ...] = field((), opened=Any, traced=True)
     rate_of: OfLayers = OfLayers()
 
@@ -364,11 +456,20 @@ class EarlyStopping(Checked):
     Attributes:
       patience: evaluations without a better metric after which a network stops; 0 for
         never. Each keeps its best parameters, also if it reaches the last epoch.
+      min_delta: least change of the metric, as the mean over the validation examples,
+        that counts as better.
       metric: "validation_loss", "validation_accuracy", or "auto": what the study's
         claims are about, the loss if all of them are about losses, else the accuracy.
+        A regression goes by the loss.
     """
 
     patience: int = field(0, minimum=0)
+    min_delta: float = field(
+        0.0,
+        minimum=0.0,
+        later=True,
+        needs=(_above_0("early_stopping.patience"),),
+    )
     metric: str = field(
         AUTO,
         choices=(*WATCHED, AUTO),
@@ -439,8 +540,8 @@ class Hyperparameters(Checked):
 
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
-        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME" or one of
-        `nnlab.data.generated`, such as "modular_addition:97"; see `nnlab.data.load`.
+        "parquet:PATH", "hf:NAME", "folder:PATH", "real_or_generated:NAME", or
+        made by a function, such as "modular_addition:97"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
@@ -456,6 +557,8 @@ class Hyperparameters(Checked):
         of a training example, drawn anew for each batch.
       blur: traced standard deviation, in pixels, of the Gaussian by which training
         images are blurred.
+      augment_flip: whether training images are mirrored, left to right, each with
+        probability 1/2, drawn anew for each batch.
       model: the network.
       module: attributes of a module of one's own, in the place of `model`.
       loss: what training minimises.
@@ -489,6 +592,7 @@ class Hyperparameters(Checked):
         ),
     )
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
+    augment_flip: bool = field(False, later=True, needs=(_NETWORK,))
     label_noise: float = field(
         0.0, minimum=0.0, maximum=1.0, traced=SET, later=True, needs=(_NETWORK,)
     )
@@ -534,6 +638,11 @@ class Hyperparameters(Checked):
         return train_examples if self.full_batch else self.batch_size
 
     @property
+    def augments(self) -> bool:
+        """Whether training images are moved or mirrored."""
+        return self.augment_pixels > 0 or self.augment_flip
+
+    @property
     def data(self) -> str:
         """What identifies the data: `dataset`, and how a table is read."""
         values = self.identity() if self.dataset.startswith(_TABLES) else {}
@@ -558,8 +667,16 @@ class Hyperparameters(Checked):
     def flat(self) -> "Flat":
         """Returns ``{path: value}`` of all hyperparameters, in the order of `PATHS`.
 
-        Those that no dataclass declares come last.
+        Those that no dataclass declares come last. One that is not set and has a known
+        default of the optimizer's own has that.
         """
+        usual = _UNSET.get(self.optimizer.name, {})
+        return Flat(
+            {p: usual.get(p) if v is None else v for p, v in self.given().items()}
+        )
+
+    def given(self) -> "Flat":
+        """Returns the same with None for all that the optimizer decides."""
         values = Flat(_leaves(to_mapping(self)))
         return Flat({path: values[path] for path in every_path([values])})
 
@@ -667,8 +784,8 @@ def is_traced(path: str, value: Any) -> bool:
     >>> is_traced("optimizer.b1", 0.9), is_traced("optimizer.nesterov", True)
     (True, False)
     """
-    declared = path in _FIELDS
-    return "traced" in _rules(path)[1] and (declared or isinstance(value, float))
+    can_be = value is not None and (path in _FIELDS or isinstance(value, float))
+    return can_be and "traced" in _rules(path)[1]
 
 
 def is_argument(path: str, values: Collection[Any]) -> bool:
@@ -731,11 +848,11 @@ def setting(path: str, value: Any) -> Any:
     return checked(value, *_rules(path), path)
 
 
-TRACED = tuple(path for path in PATHS if is_traced(path, None))
+TRACED = tuple(path for path in PATHS if is_traced(path, 0.0))
 """The declared fields that are traced."""
 
 TUPLES = (
-    *(path for path in PATHS if typing.get_origin(_FIELDS[path][0])),
+    *(path for path in PATHS if typing.get_origin(_FIELDS[path][0]) is tuple),
     "figures",
     "looks",
     "probes",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which probes a study asks for, and after which steps they measure; no JAX.
 
-A probe is written as its name, or NAME@WHEN: `nnlab.training.probes` has those that are
-built in, `parse` what may stand after the @.
+A probe is written NAME or NAME@WHEN. `nnlab.training.probes` has those that are built
+in; whether a name is one of them is known when a program is prepared.
 """
 
 import dataclasses
@@ -10,18 +10,7 @@ import itertools
 from collections.abc import Sequence
 
 from nnlab.study.fields import FieldError
-from nnlab.words.spelling import nearest
 
-BUILT_IN = {
-    "sharpness": "largest eigenvalue of the Hessian of the loss",
-    "noise_scale": "gradient noise scale: the batch size at which noise is half",
-    "weight_norm": "norm of the weights of each layer",
-    "gradient_norm": "norm of the gradient of each layer",
-    "update_norm": "norm of the next update of each layer",
-    "distance": "distance of the weights from their start, in all and by layer",
-    "descent": "how much the next update lowers the loss",
-}
-"""The probes that nnlab has, and what each measures."""
 LOG = "log"
 _OF_OCTAVE = 4
 """Steps of the logarithmic schedule from any step to twice it."""
@@ -72,19 +61,18 @@ def name_of(text: str) -> str:
     return text.partition("@")[0]
 
 
-def parse(text: str, names: Sequence[str] = ()) -> Probe:
-    """Reads a probe; of `names`, if there are any.
+def parse(text: str) -> Probe:
+    """Reads a probe.
 
     Raises:
-      FieldError: no such probe, or no such schedule.
+      FieldError: no such schedule.
 
     >>> parse("distance@log"), parse("sharpness@0+10").chosen
     (Probe(name='distance', every=0, chosen=(), log=True), (0, 10))
     """
     name, at, when = text.partition("@")
-    if not name.isidentifier() or (names and name not in names):
-        known = f"; known: {', '.join(names)}" if names else ""
-        raise FieldError("probes", f": no probe {name!r}{nearest(name, names)}{known}")
+    if not name.isidentifier():
+        raise FieldError("probes", f"={text!r} is not written NAME or NAME@WHEN")
     if at and when == LOG:
         return Probe(name, log=True)
     steps = when.split("+") if at else []

@@ -35,7 +35,7 @@ from nnlab.study.hyperparameters import (
     needs_of,
 )
 from nnlab.study.needs import OWN_MODULE
-from nnlab.study.probes import BUILT_IN, Probe
+from nnlab.study.probes import Probe
 from nnlab.study.probes import parse as parse_probe
 from nnlab.words import numbers as texts
 from nnlab.words.spelling import nearest
@@ -381,7 +381,7 @@ class Study(Checked):
             )
 
     def _check_probes(self) -> None:
-        names = [parse_probe(text, [*BUILT_IN]).name for text in self.probes]
+        names = [parse_probe(text).name for text in self.probes]
         if twice := [name for name in names if names.count(name) > 1]:
             raise FieldError("probes", f" has {twice[0]!r} twice")
 
@@ -471,8 +471,7 @@ class Study(Checked):
 
     def swept(self) -> tuple[str, ...]:
         """Returns the paths that differ between trials, in the order of `PATHS`."""
-        flats = [trial.hyperparameters.flat() for trial in self.trials()]
-        return differing(flats)
+        return differing([trial.hyperparameters.given() for trial in self.trials()])
 
     def has_label_noise(self) -> bool:
         """Returns whether any trial trains on random labels."""
@@ -570,7 +569,7 @@ class Study(Checked):
         h = trial.hyperparameters
         unknown = self.own.module is not None or h.model.name == "stack"
         grown = not h.model.is_network
-        return unknown or grown or h.model.dropout_rate > 0 or h.augment_pixels > 0
+        return unknown or grown or h.model.dropout_rate > 0 or h.augments
 
     def settings(self, hyperparameters: Hyperparameters) -> Flat:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""
@@ -607,7 +606,8 @@ class Study(Checked):
         """
         asked = [self._asked(index, item) for index, item in enumerate(self.sweep)]
         settings = [self.settings(trial.hyperparameters) for trial in asked]
-        swept = differing(settings)
+        each = [trial.hyperparameters.given() for trial in asked]
+        swept = differing(each)
         if not (recorded or self.search.space):  # which has its own check
             check_read(swept, settings)
         first: dict[str, Trial] = {}
@@ -625,7 +625,7 @@ class Study(Checked):
             one = dataclasses.replace(trial, unread=tuple(unread))
             alike.setdefault(key, []).append(one)
         groups = list(alike.values())
-        swept = differing([settings[group[0].index] for group in groups])
+        swept = differing([each[group[0].index] for group in groups])
         sweep, trials = [], []
         for index, group in enumerate(groups):
             trial, given = _merged(index, group, swept), self.sweep[group[0].index]

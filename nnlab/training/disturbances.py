@@ -63,6 +63,12 @@ def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
     return jax.vmap(cut)(padded, starts)
 
 
+def flipped(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Mirrors each of the images (B, H, W, C), left to right, with probability 1/2."""
+    mirrors = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
+    return jnp.where(mirrors, images[:, :, ::-1], images)
+
+
 def blurred(images: jax.Array, sigma: jax.Array) -> jax.Array:
     """Blurs images, floats (B, H, W, C), by a Gaussian of `sigma` pixels.
 

@@ -13,13 +13,21 @@ from nnlab import data
 from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
 from nnlab.data.drawing import Drawing
-from nnlab.study import DRAWN, OWN_PROBE, Hyperparameters, MovedSets, Own, Study
-from nnlab.study.probes import BUILT_IN, name_of, parse
-from nnlab.training import modules, own
+from nnlab.study import (
+    DRAWN,
+    OWN_PROBE,
+    Hyperparameters,
+    MovedSets,
+    Optimizer,
+    Own,
+    Study,
+)
+from nnlab.study.probes import name_of, parse
+from nnlab.training import modules, optimizers, own, probes
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
 
-TAKEN = ("loss", "accuracy", "active_share")
+TAKEN = ("loss", "accuracy", "active_share", "r2", "mae")
 """Endings of nnlab's own metrics, by which tables and figures recognise them."""
 
 LARGE = 30.0
@@ -28,6 +36,7 @@ LARGE = 30.0
 FUNCTIONS: Mapping[str, tuple[str, Callable[[Any, Dataset], str]]] = {
     "loss": ("outputs, targets", own.check_loss),
     "schedule": ("fraction_done", own.check_schedule),
+    "optimizer": ("learning_rate, **h", lambda *_: ""),  # `own` has trials
     "probes": ("network, batch", lambda *_: ""),  # `prepare.own_of` has a network
 }
 """What a function from Python may do: its arguments, and what checks it on a data set
@@ -94,12 +103,25 @@ class Handed:
             listed = ", ".join(map(repr, needed))
             lacking["dataset"] = f"data set of its own, {listed}"
         if lacking:
+            words = ", and ".join(map(_with_article, lacking.values()))
+            call = ", ".join(f"{name}=..." for name in lacking)
             raise ValueError(
-                f"the study has a {', and a '.join(lacking.values())}: hand in the "
-                f"same, nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) "
-                "in Python"
+                f"the study has {words}: hand in the same, nnlab.run(..., {call}) in "
+                "Python"
             )
+        self._check_optimizers(study)
         modules.by_name(self.module)  # refuses what is none, before data are loaded
+
+    def _check_optimizers(self, study: Study) -> str:
+        """Refuses optimizers that do not fit; returns the digest of the user's own."""
+        every = [trial.hyperparameters for trial in study.trials()]
+        mine = self.functions.get("optimizer")
+        if mine and (named := {h.optimizer.name for h in every} - {Optimizer().name}):
+            raise ValueError(
+                f"optimizer.name={min(named)!r} does not go with an optimizer of your "
+                "own: leave out one of them"
+            )
+        return optimizers.check(every, mine)
 
     @property
     def probes(self) -> dict[str, Callable[..., Any]]:
@@ -133,6 +155,8 @@ class Handed:
             what: FUNCTIONS[what.partition(":")[0]][1](function, some)
             for what, function in self.functions.items()
         }
+        if "optimizer" in functions:
+            functions["optimizer"] = self._check_optimizers(study)
         return dataclasses.replace(
             record(first, self.own_metrics),
             functions=functions,
@@ -173,6 +197,10 @@ def _by_module(settings: Sequence[Hyperparameters]) -> list[Hyperparameters]:
     return list(found.values())
 
 
+def _with_article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
 def _load(h: Hyperparameters, data_dir: Any) -> Dataset:
     """Loads a trial's data, under a name that says how a table is read."""
     if h.data == h.dataset:
@@ -185,7 +213,8 @@ def _point_out_large(dataset: Dataset) -> None:
     """Warns of inputs that should be scaled, such as pixels of 0 to 255 as floats."""
     inputs = dataset.train.inputs
     low, high = (float(end) * dataset.scale for end in (inputs.min(), inputs.max()))
-    if inputs.dtype != np.uint8 and not dataset.is_table and max(-low, high) > LARGE:
+    plain = inputs.dtype == np.uint8 or dataset.is_table or dataset.vocabulary
+    if not plain and max(-low, high) > LARGE:
         _log.warning(
             "%s: inputs from %.4g to %.4g are not scaled; pass pixels of 0 to 255 as "
             "uint8 (.astype(np.uint8)), which are scaled, or set standardize=True",
@@ -233,7 +262,7 @@ def _check_probes(given: Iterable[str], study: Study) -> None:
     names = [name_of(text) for text in study.probes]
     for text in given:
         name = parse(text).name
-        if name in (*BUILT_IN, *names):
+        if name in (*probes.built_in(), *names):
             raise ValueError(f"probe {name!r} is there already: rename it")
         if name.startswith((*SPLITS, "batch_", "grad_norm")):
             raise ValueError(

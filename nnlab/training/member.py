@@ -19,8 +19,11 @@ import numpy as np
 import optax
 
 from nnlab.models import stack
-from nnlab.training import disturbances, losses, metrics, modules
+from nnlab.training import disturbances, groups, losses, metrics, modules
 from nnlab.training.disturbances import Drawn
+
+RATE_OF, SCALE_OF = "optimizer.rate_of.", "model.scale_of."
+"""Beginnings of the names of traced factors on single layers."""
 
 Traced = Mapping[str, jax.Array]
 """The traced hyperparameters, float32 scalars, by the names of `Members.traced`."""
@@ -38,12 +41,17 @@ class Recipe:
       module: its ``__call__(self, x, train)`` returns logits (B, C).
       layers: names of the layers with parameters, in the order of the network.
       runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
-      optimizer: makes an optax transformation from the keywords learning_rate,
-        momentum and weight_decay (traced scalars).
+      optimizer: makes an optax transformation from the keywords learning_rate (traced
+        scalar) and traced, as `optimizers.optimizer`.
       schedule: factor on the learning rate.
+      rates, scales: factors on the rate and on the initial kernels, see `groups`.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
+      tokens: whether it sees int32 inputs as they are.
       augment_pixels: largest shift of a training image; 0 for none.
+      augment_flip: whether half of the training images are mirrored.
+      class_weights: of the training loss, one for each class; none for 1.
+      min_delta: least change of the `watched` metric's sum that is better.
       full_batch: whether all training examples are in every step.
       relabels: number of classes from which random labels are drawn; 0 for none.
       activity: whether `judge` measures the share of active units.
@@ -57,7 +65,8 @@ class Recipe:
       loss: of each example, see `losses`; also evaluated, then without smoothing.
       probes: functions that measure a network along training, see `probes`.
       probe_batch: most examples in a batch of the loss that they see.
-      target_mean, target_unit: of a regression, see `nnlab.data.Dataset`; else None.
+      target_mean, target_unit: of a regression, float32 (1, C), see
+        `nnlab.data.Dataset`; else None.
     """
 
     module: nn.Module | modules.Called
@@ -70,7 +79,11 @@ class Recipe:
         default_factory=dict
     )
     input_shift: float | np.ndarray = 0.0
+    tokens: bool = False
     augment_pixels: int = 0
+    augment_flip: bool = False
+    class_weights: tuple[float, ...] = ()
+    min_delta: float = 0.0
     full_batch: bool = False
     relabels: int = 0
     activity: bool = False
@@ -80,6 +93,8 @@ class Recipe:
     patience: int = 0
     watched: str = "loss"
     averages: bool = False
+    rates: groups.Factors = dataclasses.field(default_factory=dict)
+    scales: groups.Factors = dataclasses.field(default_factory=dict)
     loss: losses.Loss = losses.softmax_cross_entropy
     probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     probe_batch: int = 0
@@ -159,8 +174,12 @@ def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:
 
 def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
     """Initialises a member; `key` is that of the seed's "init" stream."""
-    sample = jnp.zeros((1, *recipe.input_shape), jnp.float32)
+    sample = jnp.zeros((1, *recipe.input_shape), input_type(recipe))
     variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
+    factors = {**recipe.scales, **_below(traced, SCALE_OF)}
+    variables["params"] = groups.scaled(
+        variables["params"], recipe.layers, recipe.runs, factors, only="kernels"
+    )
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
     average = params if recipe.averages else None
@@ -227,10 +246,14 @@ def train_step(
         member before the update. Without the check bad numbers spread, and `population`
         repeats the steps with it.
     """
+    if recipe.augment_pixels or recipe.augment_flip:
+        inputs = inputs.reshape(inputs.shape[0], *recipe.input_shape)
     if recipe.augment_pixels:
-        images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
         shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-        inputs = disturbances.shifted(shift_key, images, recipe.augment_pixels)
+        inputs = disturbances.shifted(shift_key, inputs, recipe.augment_pixels)
+    if recipe.augment_flip:
+        flip_key = jax.random.fold_in(key, zlib.crc32(b"flip"))
+        inputs = disturbances.flipped(flip_key, inputs)
     labels = disturbances.as_trained(labels, traced.get("label_noise"))
 
     (loss, batch_stats), gradients = jax.value_and_grad(
@@ -241,7 +264,7 @@ def train_step(
     )(state.params)
 
     def updated() -> TrainState:
-        updates, opt_state = update(recipe, state, traced, gradients)
+        updates, opt_state = update(recipe, state, traced, gradients, loss)
         params = optax.apply_updates(state.params, updates)
         average = state.average
         if average is not None:
@@ -315,10 +338,16 @@ def batch_loss(
         rngs={"dropout": key},
         mutable=["batch_stats"],
     )
+    targets = labels
     if "label_smoothing" in traced:
         share = traced["label_smoothing"]
-        labels = losses.smoothed(labels, logits.shape[1], share)
-    loss = jnp.mean(recipe.loss(logits, labels))
+        targets = losses.smoothed(labels, logits.shape[1], share)
+    each = recipe.loss(logits, targets)
+    if recipe.class_weights:
+        each *= jnp.array(recipe.class_weights)[labels]
+    loss = jnp.mean(each)
+    if "l1" in traced:
+        loss += traced["l1"] * sum(jnp.sum(jnp.abs(k)) for k in stack.kernels(params))
     return loss, updated.get("batch_stats", {})
 
 
@@ -405,10 +434,7 @@ def in_units(recipe: Recipe, stored: Any) -> Any:
     """Returns a regression's targets (B, C) in the user's units; all else as it is."""
     if recipe.target_unit is None or recipe.target_mean is None:
         return stored
-    unit, mean = (
-        v.astype(np.float32) for v in (recipe.target_unit, recipe.target_mean)
-    )
-    return stored * unit + mean
+    return stored * recipe.target_unit + recipe.target_mean
 
 
 def note_best(
@@ -426,7 +452,8 @@ def note_best(
         *(state.params, state.batch_stats, value, state.step, jnp.int32(0)),
         average=state.average,
     )
-    better = training & (value < best.value)
+    least = best.value - recipe.min_delta if recipe.min_delta else best.value
+    better = training & (value < least)
     best = _where(
         better, found, dataclasses.replace(best, waited=best.waited + training)
     )
@@ -451,8 +478,18 @@ def kept(state: TrainState) -> TrainState:
     )
 
 
+def input_type(recipe: Recipe) -> Any:
+    """Returns the type of what the network sees."""
+    return jnp.int32 if recipe.tokens else jnp.float32
+
+
 def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
-    """Returns the network's inputs, float32 (B, *input_shape), of stored inputs."""
+    """Returns the network's inputs, float32 (B, *input_shape), of stored inputs.
+
+    Tokens stay int32.
+    """
+    if recipe.tokens:
+        return inputs.reshape(inputs.shape[0], *recipe.input_shape)
     return rescaled(inputs, recipe.input_scale, recipe.input_shift, recipe.input_shape)
 
 
@@ -466,11 +503,31 @@ def rescaled(
 
 
 def update(
-    recipe: Recipe, state: TrainState, traced: Traced, gradients: Any
+    recipe: Recipe,
+    state: TrainState,
+    traced: Traced,
+    gradients: Any,
+    loss: jax.Array | float,
 ) -> tuple[Any, Any]:
-    """Returns what gradients add to the parameters, and the optimizer's new state."""
-    optimizer = _optimizer(recipe, traced, state.step)
-    return optimizer.update(gradients, state.opt_state, state.params)
+    """Returns what gradients add to the parameters, and the optimizer's new state.
+
+    Few optimizers read the loss, float32 ().
+    """
+    rule = optax.with_extra_args_support(_optimizer(recipe, traced, state.step))
+    updates, opt_state = rule.update(
+        gradients, state.opt_state, state.params, value=loss
+    )
+    factors = {**recipe.rates, **_below(traced, RATE_OF)}
+    return groups.scaled(updates, recipe.layers, recipe.runs, factors), opt_state
+
+
+def _below(traced: Traced, path: str) -> dict[str, jax.Array]:
+    """Returns the traced values below a path, by the rest of theirs."""
+    return {
+        name.removeprefix(path): value
+        for name, value in traced.items()
+        if name.startswith(path)
+    }
 
 
 def learning_rate(recipe: Recipe, traced: Traced, step: jax.Array) -> jax.Array:
@@ -481,8 +538,5 @@ def learning_rate(recipe: Recipe, traced: Traced, step: jax.Array) -> jax.Array:
 def _optimizer(
     recipe: Recipe, traced: Traced, step: jax.Array
 ) -> optax.GradientTransformation:
-    return recipe.optimizer(
-        learning_rate=learning_rate(recipe, traced, step),
-        momentum=traced["momentum"],
-        weight_decay=traced["weight_decay"],
-    )
+    rate = learning_rate(recipe, traced, step)
+    return recipe.optimizer(learning_rate=rate, traced=traced)

@@ -33,14 +33,14 @@ def measured(
     """Returns "loss", "mae" and "r2" of each example of a regression, float32 (B,).
 
     Outputs and targets (B, C) are in units of the training targets, of which each is
-    `unit`, (C,), of the user's. "mae" is the absolute error in the user's units, the
-    mean over the targets. "r2" is the sum of the squared errors, of which `explained`
-    makes R2.
+    `unit`, float32 (1, C), of the user's. "mae" is the absolute error in the user's
+    units, the mean over the targets. "r2" is the sum of the squared errors, of which
+    `explained` makes R2.
     """
     error = outputs - targets
     return {
         "loss": loss(outputs, targets),
-        "mae": jnp.mean(jnp.abs(error) * unit.astype(np.float32), axis=1),
+        "mae": jnp.mean(jnp.abs(error) * unit, axis=1),
         R2: jnp.sum(error**2, axis=1),
     }
 

@@ -13,7 +13,6 @@ import pathlib
 import re
 import sysconfig
 import traceback
-import types
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -46,8 +45,9 @@ _KEYS = ("rng", "rngs", "key")
 _COLLECTION = "collection "
 """Before the names of collections but "params" and "batch_stats": no module has it."""
 _STILL = "draw random numbers, and change what is kept, only where train is True"
-_Hints = Mapping[type[Exception] | tuple[type[Exception], ...], str]
-_HINTS: _Hints = {
+_NO_KEY = "NoneType|ShapeDtypeStruct"
+"""What errors say of a random key where there is none."""
+_HINTS: Mapping[type[Exception] | tuple[type[Exception], ...], str] = {
     (errors.InvalidRngError, errors.ModifyScopeVariableError): _STILL,
     (errors.ScopeCollectionNotFound, errors.ScopeVariableNotFoundError): (
         "make every variable in the first call, too, which has no training"
@@ -67,12 +67,11 @@ class OwnError(ValueError):
     """An error in the user's own code, in one line."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Called:
     """A network of the user's own, called as nnlab calls modules.
 
     Attributes:
-      given: what the user handed in.
       name: that of its class, or of its function.
       attributes: what `with_attributes` may set, ``{name: value}``.
       begin: parameters and what is kept beside them, from a key and examples.
@@ -81,7 +80,6 @@ class Called:
       remade: what the user would have handed in with other attributes.
     """
 
-    given: Any
     name: str
     attributes: Mapping[str, Any]
     begin: Callable[[jax.Array, Any], tuple[Any, Any]]
@@ -108,9 +106,7 @@ class Called:
         The key of "dropout" is that from which all random streams are drawn.
         """
         key = rngs["dropout"] if rngs else None
-        is_linen = isinstance(self.given, nn.Module)  # which says what it lacks
-        hints: _Hints = {} if rngs or is_linen else {TypeError: _STILL}
-        with naming(f"module {self.name!r}", hints):
+        with naming(f"module {self.name!r}", lacks_key=not rngs):
             logits, kept = self.compute(variables, x, train, key)
         if hasattr(logits, "dtype") and jnp.issubdtype(logits.dtype, jnp.floating):
             logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
@@ -242,45 +238,52 @@ def chosen(named: Mapping[str, Called], by: Module) -> Called:
     return named[name if name in named else ""].with_attributes(values)
 
 
-def check_kept(module: Called, shape: Sequence[int]) -> None:
-    """Refuses a network that does not keep what it began with, in shape and type."""
+def check(module: Called, shape: Sequence[int], is_scaled: bool) -> None:
+    """Refuses a network that cannot train on examples of a shape.
+
+    Its parameters must be float32, and what it keeps must have the shapes and types
+    with which it began. If `is_scaled`, `init_scale` must be a factor on some of them.
+    """
     x = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
     begun = jax.eval_shape(module.init, key, x)
+    what, params = f"module {module.name!r}", _leaves(begun["params"])
+    if others := {p: v for p, v in params.items() if v.dtype != jnp.float32}:
+        raise ValueError(
+            f"{what} has parameters {_shown(others)}: they must be float32; compute "
+            "in another type with copies of them"
+        )
+    if is_scaled and not any(path[-1].key == "kernel" for path in params):
+        raise ValueError(
+            "model.init_scale is a factor on parameters that are called 'kernel': "
+            f"{what} has none"
+        )
 
     def trained(variables: Any, key: jax.Array, x: Any) -> Any:
         rate = {"hyperparameters": {"dropout_rate": jnp.float32(0)}}
         found = module.apply(variables | rate, x, True, {"dropout": key}, [""])
         return found[1]["batch_stats"]
 
-    before, after = begun.get("batch_stats", {}), jax.eval_shape(trained, begun, key, x)
-    if _shown(before) != _shown(after):
+    after = _shown(_leaves(jax.eval_shape(trained, begun, key, x)))
+    if (before := _shown(_leaves(begun.get("batch_stats", {})))) != after:
         raise ValueError(
-            f"module {module.name!r} keeps {_shown(before)} beside its parameters, and "
-            f"after a step {_shown(after)}: shapes and types must stay"
+            f"{what} keeps {before} beside its parameters, and after a step {after}: "
+            "shapes and types must stay"
         )
 
 
-def check_kernels(module: Called, shape: Sequence[int]) -> None:
-    """Refuses a network of which no parameter is scaled by `init_scale`."""
-    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    begun = jax.eval_shape(module.init, jax.eval_shape(lambda: jax.random.key(0)), x)
-    if not any(path[-1].key == "kernel" for path, _ in _leaves(begun["params"])):
-        raise ValueError(
-            "model.init_scale is a factor on parameters that are called 'kernel': "
-            f"module {module.name!r} has none"
-        )
-
-
-def _shown(tree: Any) -> str:
+def _shown(leaves: Mapping[tuple[Any, ...], Any]) -> str:
+    """Writes shapes and types by their paths."""
     parts = (
         f"{'/'.join(_names(path))} {leaf.dtype}{list(leaf.shape)}"
-        for path, leaf in _leaves(tree)
+        for path, leaf in leaves.items()
     )
     return ", ".join(parts) or "nothing"
 
 
-_leaves = jax.tree_util.tree_leaves_with_path
+def _leaves(tree: Any) -> dict[tuple[Any, ...], Any]:
+    """Returns a tree's leaves by their paths."""
+    return dict(jax.tree_util.tree_leaves_with_path(tree))
 
 
 # ---- Linen.
@@ -309,7 +312,7 @@ def _linen(module: nn.Module) -> Called:
         )
         return found[0], _joined(found[1])
 
-    return Called(module, name, attributes_of(module), begin, compute, module.clone)
+    return Called(name, attributes_of(module), begin, compute, module.clone)
 
 
 def attributes_of(module: nn.Module) -> dict[str, Any]:
@@ -408,7 +411,7 @@ def _pair(init: Any, apply: Any) -> Called:
     def refuse(**values: Any) -> Any:
         raise AssertionError(values)  # it has no attributes
 
-    return Called((init, apply), name, {}, begin, compute, refuse)
+    return Called(name, {}, begin, compute, refuse)
 
 
 def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
@@ -419,7 +422,7 @@ def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
 
 def _named(tree: Any) -> dict[str, Any]:
     """Returns any tree as nested dicts of arrays, such as a list's as "0", "1"."""
-    flat = {_names(path): leaf for path, leaf in _leaves(tree)}
+    flat = {_names(path): leaf for path, leaf in _leaves(tree).items()}
     return traverse_util.unflatten_dict(flat)
 
 
@@ -469,7 +472,7 @@ def _nnx(make: Callable[..., Any]) -> Called:
         return logits, _named(nnx.to_pure_dict(_split(model)[3]))
 
     remade = functools.partial(functools.partial, make)
-    return Called(make, name, attributes, begin, compute, remade)
+    return Called(name, attributes, begin, compute, remade)
 
 
 def _split(model: Any) -> tuple[Any, Any, Any, Any]:
@@ -500,10 +503,10 @@ def _keys(draws: Any, key: jax.Array) -> Any:
 
 
 @contextlib.contextmanager
-def naming(what: str, further: _Hints = types.MappingProxyType({})) -> Iterator[None]:
+def naming(what: str, lacks_key: bool = False) -> Iterator[None]:
     """Turns an error in the user's own code into an `OwnError` that names the line.
 
-    `further` are what to say of further kinds of errors.
+    `lacks_key` says that the code had no random key.
     """
     try:
         yield
@@ -512,8 +515,9 @@ def naming(what: str, further: _Hints = types.MappingProxyType({})) -> Iterator[
     except Exception as error:
         first = str(error).partition("\n")[0].rstrip(".")
         said = [type(error).__name__, re.sub(r"\.? ?\(https://\S+\)", "", first)]
-        known = {**_HINTS, **further}.items()
-        hints = [hint for kinds, hint in known if isinstance(error, kinds)]
+        hints = [hint for kinds, hint in _HINTS.items() if isinstance(error, kinds)]
+        if lacks_key and isinstance(error, TypeError) and re.search(_NO_KEY, first):
+            hints = [_STILL]
         line = "; ".join([f"{what} fails: {': '.join(filter(None, said))}", *hints])
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
             path = str(pathlib.Path(frame.filename).resolve())

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from nnlab.machine.devices import device_memory
-from nnlab.models.layers import LayerRow
+from nnlab.models.layers import LayerRow, leaves
 from nnlab.study.members import Members
 from nnlab.training.lanes import Lanes
 
@@ -131,7 +131,9 @@ class Demand:
 
     def _plan(self, lanes: Lanes, on_cpu: bool, memory_bytes: int) -> Plan:
         # Inputs, outputs and gradients of each layer; im2col copies a conv's input.
-        activations = 4 * sum(_activation_values(row, on_cpu) for row in self.rows)
+        activations = 4 * sum(
+            _activation_values(row, on_cpu) for row in leaves(self.rows)
+        )
         # While it trains: gradients, updates, and the copy to which a lane goes back.
         changes = 2 * self.state_bytes + 8 * self.parameters
         training = changes + self.batch_size * activations
@@ -154,7 +156,7 @@ class Demand:
         else:
             work = self.batch_size * sum(row.flops for row in self.rows)
             some = (1, 4, 16, 64) if work >= _WORK_OF_ITS_OWN else (16, 64, 4, 1)
-            convolves = any(_is_conv(row) for row in self.rows)
+            convolves = any(_is_conv(row) for row in leaves(self.rows))
             widths = list(dict.fromkeys(min(width, largest) for width in some))
             widths = [width for width in widths if width <= 4 or not convolves]
         return [self._balanced(width, devices) for width in widths]

@@ -18,6 +18,7 @@ from nnlab.data import Dataset, Split, labels
 from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
+from nnlab.models import networks as networks_by_name
 from nnlab.models.stack import Stack
 from nnlab.study import (
     OWN_PROBE,
@@ -29,10 +30,20 @@ from nnlab.study import (
     Schedule,
     Study,
 )
-from nnlab.study.hyperparameters import AUTO
+from nnlab.study.fields import FieldError
+from nnlab.study.hyperparameters import AUTO, Model, OfLayers
 from nnlab.study.members import Members, alike, by_program
 from nnlab.study.probes import name_of, parse
-from nnlab.training import losses, member, modules, optimizers, own, probes, schedules
+from nnlab.training import (
+    groups,
+    losses,
+    member,
+    modules,
+    optimizers,
+    own,
+    probes,
+    schedules,
+)
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -282,11 +293,16 @@ def _recipe(
             dataset.input_shape,
             dataset.num_classes,
             dropout=bool(traced["dropout_rate"].any()),
+            vocabulary=dataset.vocabulary,
         )
     else:
-        modules.check_kept(module, dataset.input_shape)
-        if (traced["init_scale"] != 1).any():
-            modules.check_kernels(module, dataset.input_shape)
+        is_scaled = bool((traced["init_scale"] != 1).any())
+        modules.check(module, dataset.input_shape, is_scaled)
+    own_rule = handed.functions.get("optimizer")
+    if isinstance(module, Stack) and (
+        own_rule or h.optimizer.name in optimizers.BY_LAYER
+    ):
+        module = module.clone(rolled=False)
     scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
@@ -294,16 +310,19 @@ def _recipe(
         runs=module.runs if isinstance(module, Stack) else {},
         optimizer=functools.partial(
             optimizers.optimizer,
-            h.optimizer.name,
-            nesterov=h.optimizer.nesterov,
-            uses_momentum=bool(traced["momentum"].any()),
-            uses_weight_decay=bool(traced["weight_decay"].any()),
+            optimizers.joined(t.hyperparameters.optimizer for t in program.trials),
+            own=own_rule,
+            zeros=[name for name, of in traced.items() if not of.any()],
         ),
         schedule=_schedule(h, handed, num_steps),
         input_shape=dataset.input_shape,
+        tokens=dataset.vocabulary > 0,
         input_scale=scale,
         input_shift=shift,
         augment_pixels=h.augment_pixels,
+        augment_flip=h.augment_flip,
+        class_weights=_class_weights(h, dataset),
+        min_delta=h.early_stopping.min_delta * dataset.validation.size,
         full_batch=h.full_batch,
         relabels=dataset.num_classes if "label_noise" in traced else 0,
         activity=activity,
@@ -317,16 +336,47 @@ def _recipe(
         else h.early_stopping.metric.removeprefix("validation_"),
         averages="average_decay" in traced,
         loss=_loss(h, dataset, handed),
-        target_mean=dataset.target_mean,
-        target_unit=dataset.target_unit,
+        target_mean=_row(dataset.target_mean),
+        target_unit=_row(dataset.target_unit),
         probes={
-            **{name: getattr(probes, name) for name in map(name_of, study.probes)},
+            **{name: probes.find(name) for name in map(name_of, study.probes)},
             **{name_of(text): probe for text, probe in handed.probes.items()},
         },
         probe_batch=h.batch_of(dataset.train.size),
     )
     schedules.check(num_steps, max(traced.get("warmup_steps", [0])))
+    for path, given in (
+        ("optimizer.rate_of", h.optimizer.rate_of),
+        ("model.scale_of", h.model.scale_of),
+    ):
+        groups.check(path, dict(given.factors), recipe.layers)
+    if h.model.parametrization == "mup":
+        recipe = _mup(h, recipe, own_rule)
     return recipe, rows
+
+
+def _row(values: np.ndarray | None) -> np.ndarray | None:
+    """Returns values (C,) as float32 (1, C); None stays None."""
+    return None if values is None else values[np.newaxis].astype(np.float32)
+
+
+def _mup(h: Hyperparameters, recipe: member.Recipe, own_rule: Any) -> member.Recipe:
+    """Returns a recipe with the factors of the maximal update parametrization."""
+    if not h.model.init.startswith(groups.FAN_IN):
+        raise FieldError(
+            "model.parametrization",
+            f"='mup' needs a model.init that begins with {' or '.join(groups.FAN_IN)}, "
+            f"not {h.model.init!r}",
+        )
+    shapes = member.shapes_of_variables(recipe.module, recipe.input_shape)["params"]
+    rates, scales = groups.mup(
+        shapes,
+        recipe.layers,
+        recipe.runs,
+        base_width=h.model.base_width,
+        optimizer="one of your own" if own_rule else h.optimizer.name,
+    )
+    return dataclasses.replace(recipe, rates=rates, scales=scales)
 
 
 def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Schedule:
@@ -361,6 +411,17 @@ def _loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> losses.Loss:
     return mine or losses.find(h.loss.name, dataset.is_regression)
 
 
+def _class_weights(h: Hyperparameters, dataset: Dataset) -> tuple[float, ...]:
+    """Returns a trial's class weights; refuses those that do not fit the data."""
+    weights, count = h.loss.class_weights, dataset.num_classes
+    if weights and (dataset.train.labels.dtype.kind == "f" or len(weights) != count):
+        raise ValueError(
+            f"loss.class_weights={weights} needs a weight for each class; "
+            f"{dataset.name} has {count}"
+        )
+    return weights
+
+
 def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
     """Refuses shifts, blur and noise that do not go with the data, or with probing."""
     for name in ("augment_pixels", "blur", "input_noise"):
@@ -369,17 +430,18 @@ def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
                 f"{name}={amount:g} does not go with transfer.mode='probing', which "
                 "computes features once; set it to 0"
             )
-    for name in ("augment_pixels", "blur"):
+    for name in ("augment_pixels", "augment_flip", "blur"):
         if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
             raise ValueError(
-                f"{name}={amount:g} needs images (height, width, channels); examples "
+                f"{name}={amount} needs images (height, width, channels); examples "
                 f"of {dataset.name} have shape {dataset.input_shape}"
             )
-    if h.input_noise and dataset.vocabulary:
-        raise ValueError(
-            f"input_noise={h.input_noise:g} needs inputs that are numbers; those of "
-            f"{dataset.name} are tokens"
-        )
+    for name in ("standardize", "center", "input_noise"):
+        if dataset.vocabulary and (amount := getattr(h, name)):
+            raise ValueError(
+                f"{name}={amount} needs inputs that are numbers; those of "
+                f"{dataset.name} are tokens"
+            )
     if h.label_noise and dataset.train.labels.dtype.kind == "f":
         raise ValueError(
             f"label_noise={h.label_noise:g} draws random classes; the targets of "
@@ -420,7 +482,13 @@ def _source_training(
         csv=h.csv,
         train_size=asked.train_size,
         standardize=h.standardize,
-        model=dataclasses.replace(h.model, dropout_rate=0.0, init_scale=1.0),
+        model=dataclasses.replace(
+            h.model,
+            dropout_rate=0.0,
+            init_scale=1.0,
+            scale_of=OfLayers(),
+            parametrization="standard",
+        ),
         optimizer=Optimizer(name="adam", learning_rate=asked.learning_rate),
         batch_size=asked.batch_size,
         num_epochs=asked.num_epochs,
@@ -442,10 +510,16 @@ def _source_training(
 
 
 def network_of(
-    h: Hyperparameters, shape: Sequence[int], num_classes: int, *, dropout: bool
+    h: Hyperparameters,
+    shape: Sequence[int],
+    num_classes: int,
+    *,
+    dropout: bool,
+    vocabulary: int = 0,
 ) -> tuple[nn.Module, tuple[layers.LayerRow, ...]]:
     """Returns a trial's module and its layer table, for examples of a shape.
 
+    They are numbers, or tokens below `vocabulary`.
     `dropout` says whether any trial of the program has a dropout rate above 0.
     """
     model = h.model
@@ -460,19 +534,47 @@ def network_of(
             raise ValueError("model.name='stack' needs model.layers")
         chosen: Sequence[layers.Layer] = model.layers
     else:
-        chosen = layers.cnn(
-            model.channels if model.name == "cnn" else (),
-            model.units,
-            num_classes,
-            activation=model.activation,
-            kernel=model.kernel,
-            pool=model.pool,
-            batch_norm=model.batch_norm,
-            dropout=dropout,
-            bias=model.bias,
-        )
-    rows = layers.check(chosen, shape, num_classes)
+        chosen = _chosen(model, shape, num_classes, dropout, vocabulary)
+    rows = layers.check(chosen, shape, num_classes, vocabulary)
     return Stack(tuple(chosen), initializer=model.init, dtype=h.dtype), rows
+
+
+def _chosen(
+    model: Model,
+    shape: Sequence[int],
+    num_classes: int,
+    dropout: bool,
+    vocabulary: int,
+) -> Sequence[layers.Layer]:
+    """Returns the layers of a network that is told by name."""
+    if model.name == "transformer":
+        return networks_by_name.transformer(
+            shape,
+            num_classes,
+            vocabulary=vocabulary,
+            features=model.hidden[0],
+            depth=model.depth,
+            heads=model.heads,
+            activation=model.activation,
+            dropout=dropout,
+        )
+    fields: dict[str, Any] = {
+        name: getattr(model, name) for name in ("activation", "batch_norm", "bias")
+    }
+    fields["dropout"] = dropout
+    if model.name in ("cnn", "vgg"):
+        fields |= {"kernel": model.kernel, "pool": model.pool}
+    match model.name:
+        case "vgg":
+            sizes = model.channels, model.units, num_classes, model.depth
+            return networks_by_name.vgg(*sizes, **fields)
+        case "cnn":
+            return layers.cnn(model.channels, model.units, num_classes, **fields)
+        case name:
+            make = {"mlp": layers.mlp, "resmlp": networks_by_name.resmlp}[name]
+            hot = {"layer": "one_hot", "vocabulary": vocabulary}
+            some = make(model.units, num_classes, **fields)
+            return [hot, *some] if vocabulary else some
 
 
 def _source(
@@ -531,6 +633,8 @@ def _probe(
         module=module,
         layers=("head",),
         runs={},
+        rates={},
+        scales={},
         input_shape=shape,
         input_scale=1.0,
         input_shift=0.0,

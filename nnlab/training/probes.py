@@ -13,6 +13,7 @@ as a vector (k,) or a mapping of names to numbers. Its columns are "name"; "name
 
 import dataclasses
 import functools
+import inspect
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -21,8 +22,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nnlab.study.fields import FieldError
 from nnlab.training import member, metrics, modules, own
 from nnlab.training.member import Recipe, Traced, TrainState
+from nnlab.words.spelling import nearest
 
 Probe = Callable[["Network", "Batch"], Any]
 """A probe; see above."""
@@ -107,9 +110,12 @@ class Network:
         found: Any = self.recipe.module.apply(variables, x, train=False)
         return found
 
-    def update(self, gradient: Any) -> Any:
-        """Returns what the optimizer would add to the parameters, a tree like them."""
-        return member.update(self.recipe, self.state, self.traced, gradient)[0]
+    def update(self, gradient: Any, loss: jax.Array | float = jnp.nan) -> Any:
+        """Returns what the optimizer would add to the parameters, a tree like them.
+
+        Few optimizers read the loss, such as polyak_sgd.
+        """
+        return member.update(self.recipe, self.state, self.traced, gradient, loss)[0]
 
     def by_layer(self, tree: Any) -> dict[str, jax.Array]:
         """Returns the Euclidean norm of each layer of a tree like `params`."""
@@ -260,7 +266,9 @@ def gradient_norm(network: Network, batch: Batch) -> dict[str, jax.Array]:
 
 def update_norm(network: Network, batch: Batch) -> dict[str, jax.Array]:
     """Returns the norm of each layer's next update, if this were its batch."""
-    return network.by_layer(network.update(network.gradient(network.params, batch)))
+    gradient = network.gradient(network.params, batch)
+    loss = network.loss(network.params, batch)
+    return network.by_layer(network.update(gradient, loss))
 
 
 def distance(network: Network, batch: Batch) -> dict[str, jax.Array]:
@@ -276,9 +284,35 @@ def descent(network: Network, batch: Batch) -> jax.Array:
     With a full batch it is what the update does; below 0 the loss rises.
     """
     params = network.params
-    update = network.update(network.gradient(params, batch))
+    loss = network.loss(params, batch)
+    update = network.update(network.gradient(params, batch), loss)
     after = network.loss(optax.apply_updates(params, update), batch)
     return network.loss(params, batch) - after
+
+
+def built_in() -> dict[str, Probe]:
+    """Returns nnlab's probes: the functions above of a network and a batch."""
+    functions = {k: v for k, v in globals().items() if inspect.isfunction(v)}
+    return {
+        name: function
+        for name, function in functions.items()
+        if [*inspect.signature(function).parameters] == ["network", "batch"]
+    }
+
+
+def find(name: str) -> Probe:
+    """Returns the probe of a name.
+
+    Raises:
+      FieldError: there is none; those that exist are told.
+    """
+    known = built_in()
+    if name not in known:
+        listed = ", ".join(known)
+        raise FieldError(
+            "probes", f": no {name!r}{nearest(name, known)}; there are {listed}"
+        )
+    return known[name]
 
 
 def shapes(

@@ -371,16 +371,21 @@ def score(
 ) -> tuple[float, ...]:
     """Returns the means of what `judge` says of each example: accuracy and loss.
 
-    Of a regression, which has a `unit`, the targets (B, C) take the place of both, and
-    it is R2, half the squared error, and the absolute error in the user's units.
+    Of a regression, which has a `unit`, targets (B, C) take the place of probabilities
+    and labels, and it is R2, `half_square`, and the absolute error in the user's units.
     """
     if unit is not None:
-        error = probabilities.astype(np.float64) - labels
-        square = float(np.mean(np.sum(error**2, axis=1)))
-        r2 = 1.0 - square / float(np.var(labels, axis=0, dtype=np.float64).sum())
-        return r2, square / 2, float(np.mean(np.abs(error) * unit))
+        loss = float(np.mean(half_square(probabilities, labels)))
+        r2 = 1.0 - 2 * loss / float(np.var(labels, axis=0, dtype=np.float64).sum())
+        return r2, loss, float(np.mean(np.abs(probabilities - labels) * unit))
     right, losses = judge(probabilities, labels)
     return float(np.mean(right)), float(np.mean(losses))
+
+
+def half_square(said: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Returns half the squared error of each example, float64 (B,), of (B, C) both."""
+    error = said.astype(np.float64) - targets
+    return 0.5 * np.sum(error**2, axis=1)
 
 
 def judge(

@@ -31,11 +31,11 @@ _ALSO: Mapping[str, tuple[str, ...]] = {
     "none": ("identity", "scratch"),
     "out": ("workdir",),
     "output": ("workdir", "out"),
+    "pool": ("max_pool", "max_abs_pool"),
     "precision": ("dtype",),
     "prelu": ("leaky_relu",),
     "range": ("linspace",),
     "seed": ("seeds", "num_seeds", "root_seed"),
-    "swish": ("silu",),
     "units": ("hidden",),
     "width": ("hidden",),
     "xavier": ("glorot",),
@@ -63,7 +63,7 @@ def near(name: str, allowed: Collection[str]) -> str | None:
     """Returns the allowed name that was most likely meant; None if none is near.
 
     Capitals and separators do not count. "lr" is near to "learning_rate", "epochs" to
-    "num_epochs", "he" to "he_normal", "swish" to "silu".
+    "num_epochs", "he" to "he_normal", "filters" to "channels".
     """
     words = _words(name)
     plain = {_plain(one): one for one in allowed}

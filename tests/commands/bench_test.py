@@ -100,19 +100,17 @@ ADAM = dataclasses.replace(TINY, optimizer="adam")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [TINY, ADAM], ids=lambda n: n.optimizer)
-def test_nnlab_does_the_steps_by_the_rule_and_in_the_lanes_it_is_told(
-    monkeypatch, network
-):
+def test_nnlab_does_the_steps_by_the_rule_that_it_is_told(monkeypatch, network):
     asked, find = [], prepare.networks
     monkeypatch.setattr(
         prepare,
         "networks",
         lambda study, **more: asked.append(study) or find(study, **more),
     )
-    contender = Contender("", "nnlab", 8, {"width": 2})
+    contender = Contender("", "nnlab", 8)
     ready, first, second = rivals.serve(network, contender, [5, 3])
     assert [study.base.optimizer.name for study in asked] == [network.optimizer]
-    assert ready["plan"]["lane_width"] == 2
+    assert ready["plan"]["lane_width"] <= 8
     assert (first["steps"], second["steps"]) == (5, 3)
     assert second["seconds"] > 0
     assert second["peak_bytes"] > 2**20
@@ -140,16 +138,15 @@ def test_who_fails_is_left_out_by_name(tmp_path, monkeypatch, short, module, rea
 
 
 def test_who_enters():
-    def names(network, lane_widths=(4, 16), cores=()):
-        found = rivals.contenders(network, [1, 8], lane_widths, 16, cores)
+    def names(network, cores=()):
+        found = rivals.contenders(network, [1, 8], cores)
         return [contender.name for contender in found]
 
-    assert names(IMAGES, cores=[1])[:6] == [
+    assert names(IMAGES, cores=[1])[:5] == [
         "nnlab, 1 network",
         "nnlab, 1 network, 1 core",
         "nnlab, 8 networks",
         "nnlab, 8 networks, 1 core",
-        "nnlab, 8 in lanes of 4",
         "Flax, jitted scan",
     ]
     assert "scikit-learn" in names(IMAGES)
@@ -158,7 +155,7 @@ def test_who_enters():
     assert "PyTorch, channels last" in names(rivals.SUITES["architectures"][1])
     assert "PyTorch, channels last" not in names(IMAGES)
     # The others have plain SGD.
-    adam = names(rivals.SUITES["depth_width"][0], lane_widths=[])
+    adam = names(rivals.SUITES["depth_width"][0])
     assert adam == ["nnlab, 1 network", "nnlab, 8 networks", "PyTorch loop"]
 
 
@@ -235,12 +232,10 @@ def test_a_study_takes_the_time_of_all_its_networks_and_seeds():
     """10 epochs of 32 examples for 8 seeds are 2,560 examples."""
     wide = dataclasses.replace(TINY, name="wide")
     loop, ours = Contender("PyTorch loop", "torch"), Contender("nnlab, 8", "nnlab", 8)
-    fixed = Contender("nnlab, 8 in lanes of 4", "nnlab", 8, {"width": 4})
     few = Contender("nnlab, 1 network", "nnlab")
     of_tiny = [
         *(entry(TINY, tables.CEILING, 1e9, 0.0), entry(TINY, few, 640.0, 1.0)),
-        *(entry(TINY, ours, 2560.0, 3.0), entry(TINY, fixed, 2560.0, 1.0)),
-        entry(TINY, loop, 128.0, 1.0),
+        *(entry(TINY, ours, 2560.0, 3.0), entry(TINY, loop, 128.0, 1.0)),
     ]
     of_wide = [entry(wide, ours, 1280.0, 4.0), entry(wide, loop, 64.0, 1.0)]
     assert printed(tables.show_study, of_tiny + of_wide, epochs=10) == [

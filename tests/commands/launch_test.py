@@ -170,7 +170,6 @@ describe STACK '--config.model.layers="flatten","relu","max_pool"'
 bench --suite=mpl => unknown suite 'mpl'; did you mean 'mlp'? allowed:
 bench --members=1,many => --members=1,many must be whole numbers of at least 1
 bench --members=0 => --members=0 must be whole numbers of at least 1
-bench --lane_widths=4,-1 => --lane_widths=4,-1 must be whole numbers of at
 bench --cores=none => --cores=none must be whole numbers of at least 1
 bench --cores=1000 => --cores=1000 must be below the
 bench --suite=search --dataset=nope => unknown dataset 'nope'; allowed: digits

@@ -148,9 +148,6 @@ def named_rows(*names):
     return rows_of("n,who", lambda i: f"{(i + 1) % 5},{names[i % len(names)]}", 12)
 
 
-QUANTITY = ("different labels", "regression", "bins")
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -182,8 +179,6 @@ QUANTITY = ("different labels", "regression", "bins")
         ("sep=,\nlabel\n1,2\n", ["line 2: 'label' is the only column"]),
         (GOOD.replace("label", "Label"), ["csv:PATH:COLUMN", "did you mean 'Label'?"]),
         (",".join(f"c{i}" for i in range(785)), ["c0, c1", "c14, ..., c770", "c784"]),
-        (with_label([f"{i % 60 / 7:.3f}" for i in range(200)]), ["60 d", *QUANTITY]),
-        (with_label([1_000 + i % 150 for i in range(400)]), ["150 d", *QUANTITY]),
         ("# made by me\n" + GOOD, ["line 1: '# made by me' is a single cell"]),
         ("a, b, c;lab\n" + "1;x\n" * 9, ["';' separates columns"]),
         (GOOD + '" "\n', ["a line of blanks in quotes"]),

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from nnlab import study
 from nnlab.models import layers, stack
-from nnlab.models.activations import ACTIVATIONS
 from nnlab.models.initializers import INITIALIZERS
 from nnlab.training.member import key
 
@@ -20,7 +19,6 @@ IMAGE = (28, 28, 1)
 
 
 def test_the_names_are_those_of_the_functions():
-    assert tuple(ACTIVATIONS) == layers.ACTIVATIONS
     assert tuple(INITIALIZERS) == layers.INITIALIZERS
     assert tuple(layers.POOLS) == study.POOLS
 
@@ -84,11 +82,11 @@ MISTAKES = {
     "absolute pool": (["flatten", "max_abs_pool"], r"layer 1 .* needs \(height, width"),
     "field of a pool": (
         [{"layer": "max_pool", "by": 3}],
-        "'by'; .*: window, stride, n",
+        "'by'; .*: window, stride, padding, n",
     ),
     "kernel": ([{**CONV_2, "kernel": 29, "padding": "valid"}], "kernel of 29x29"),
     "softmax": (["flatten", DENSE, "softmax"], "layer 2: 'softmax' .* loss applies"),
-    "misspelt layer": (["flaten"], "'flaten'; did you mean 'flatten'. allowed: flat"),
+    "misspelt layer": (["flaten"], "'flaten'; did you mean 'flatten'. allowed: "),
     "misspelt field": ([{"layer": "dense", "unit": 3}], "'unit'; did you mean 'units'"),
     "missing field": (["dense"], "needs 'units', a whole number of at least 1"),
     "size 0": ([{**DENSE, "units": 0}], "units 0 must be a whole number of at least"),
@@ -144,7 +142,7 @@ def test_helpers_refuse_unknown_names(field):
 
 
 SMALL = st.integers(1, 4)
-ELEMENTWISE = st.sampled_from(["batch_norm", "dropout", *ACTIVATIONS])
+ELEMENTWISE = st.sampled_from(["batch_norm", "dropout", *layers.ACTIVATIONS])
 CONV = st.fixed_dictionaries(
     {"layer": st.just("conv"), "channels": SMALL, "kernel": SMALL},
     optional={

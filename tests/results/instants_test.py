@@ -101,7 +101,7 @@ def test_what_was_planned_is_measured(per_epoch, every):
         quantity = at_epoch(epoch, TEST)
         assert instants.unplanned(run.trials[0], quantity) == ""
         assert instants.unmeasured(run, 0, quantity) == ""
-        assert reduce_members(run, quantity, 0).tolist() == [pytest.approx(0.5)]
+        assert reduce_members(run, 0, quantity).tolist() == [pytest.approx(0.5)]
 
 
 def test_what_may_come_or_was_lost_is_not_called_unmeasured():

@@ -297,13 +297,13 @@ def test_a_dropped_trial_has_no_final_value_not_even_of_a_seed_that_stopped(foun
     assert ranking.expected_score(found, 2) is None
     assert [members.dropped_after(found, t) for t in (2, 0)] == [3, None]
     final = Quantity(metric="test_accuracy", reduction="final")
-    assert np.isnan(members.reduce_members(found, final, 2)).all()
-    assert np.isfinite(members.reduce_members(found, final, 0)).all()
+    assert np.isnan(members.reduce_members(found, 2, final)).all()
+    assert np.isfinite(members.reduce_members(found, 0, final)).all()
     row = Findings(found).summary.to_pylist()[2]
     assert (row["n_dropped"], row["n_stopped"], row["n_finished"]) == (3, 1, 0)
     assert row["test_accuracy_mean"] is None
     share = Quantity(reduction="diverged_share")
-    assert np.isnan(members.reduce_members(found, share, 2)).sum() == 3
+    assert np.isnan(members.reduce_members(found, 2, share)).sum() == 3
 
 
 def test_it_is_compared_as_far_as_it_trained(found):
@@ -323,7 +323,7 @@ def test_steps_to_a_target_that_some_seeds_reached_in_time_say_nothing(found):
     curve = members.carried_forward(found, 2, "validation_accuracy")
     some = (curve.values >= 0.993).any(axis=1)
     assert 0 < some.sum() < 4
-    assert np.isnan(members.reduce_members(found, steps, 2)).all()
+    assert np.isnan(members.reduce_members(found, 2, steps)).all()
     assert targets.steps_to_target(found, 2, 0.993).n == 0
 
 

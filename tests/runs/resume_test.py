@@ -261,6 +261,22 @@ def test_a_program_is_of_the_module_that_trains_it():
     assert identity(dataclasses.replace(own[0], own=elsewhere)) == identity(own[0])
 
 
+def test_modules_of_further_trials_change_no_program():
+    trained = {"sweep": [{"module.width": 20}, {"module.width": 40}]}
+    wide = dataclasses.asdict(other(attributes={"width": "40"}).module)
+    plain = dataclasses.replace(MINE, modules={"width=40": wide})
+    of = Study.from_dict({**trained, "own": plain.plain()})
+    owns = [identity(of, trials=[n])["own"]["module"]["attributes"] for n in (0, 1)]
+    assert owns == [{"width": "20"}, {"width": "40"}]
+    more = dataclasses.replace(MINE, modules={**plain.modules, "width=80": wide})
+    longer = Study.from_dict({**trained, "own": more.plain()})
+    assert identity(longer, trials=[1]) == identity(of, trials=[1])
+    assert resume.check_own(plain, more) == []
+    same = {"width=40": dataclasses.asdict(MINE.module)}
+    with pytest.raises(ValueError, match="width of module 'Mine' was 40 and is 20"):
+        resume.check_own(plain, dataclasses.replace(MINE, modules=same))
+
+
 def test_equal_code_is_the_same_whatever_it_is_called():
     assert resume.check_own(MINE, other(CODE, name="Renamed")) == []
 

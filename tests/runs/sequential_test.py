@@ -140,7 +140,7 @@ def test_quantities_captions_and_counts_are_over_the_seeds_that_a_trial_has():
         Quantity(reduction="steps"),
         Quantity(metric="test_accuracy", reduction="steps_to", target=0.99),
     ):
-        before, after = (reduce_members(r, quantity, 2) for r in (whole, some))
+        before, after = (reduce_members(r, 2, quantity) for r in (whole, some))
         np.testing.assert_array_equal(after[:4], before[:4])
         assert np.isnan(after[4:]).all()
     told = captions.caption(Findings(some))
@@ -156,7 +156,7 @@ def test_trials_are_compared_over_the_seeds_that_both_have():
     some = planned.restricted(whole, [16, 16, 8, 4])
     compared = Findings(some).compared
     values = [
-        reduce_members(whole, Quantity(metric="test_accuracy"), t) for t in (0, 2)
+        reduce_members(whole, t, Quantity(metric="test_accuracy")) for t in (0, 2)
     ]
     assert compared[2].n == 8
     assert compared[2].p == stats.ttest_rel(values[1][:8], values[0][:8]).pvalue

@@ -35,7 +35,7 @@ def test_a_network_that_patience_did_not_stop_keeps_its_best_too():
         | {"cohorts": synthetic.results(accuracy).config["cohorts"]},
     )
     for found, final in ((patient, [0.9, 0.4]), (older, [0.7, 0.4])):
-        assert members.reduce_members(found, FINAL, 0).tolist() == final
+        assert members.reduce_members(found, 0, FINAL).tolist() == final
         curve = members.carried_forward(found, 0, "test_accuracy")
         np.testing.assert_array_equal(curve.values, accuracy[0])
 
@@ -53,7 +53,7 @@ def test_every_member_is_counted_once():
     assert counts == {"finished": 4, "stopped": 1, **ended}
     assert members.alive(found, 0).tolist() == [*[False] * 2, True, False, *[True] * 4]
     assert set(members.status_counts(found, 2).values()) == {0}  # it never ran
-    assert np.isnan(members.reduce_members(found, FINAL, 2)).all()
+    assert np.isnan(members.reduce_members(found, 2, FINAL)).all()
 
 
 ACCURACY, LOSS, MOVED = "test_accuracy", "test_loss", "test_moved_accuracy"
@@ -91,7 +91,7 @@ def test_reductions(metric, reduction, more, expected):
     }
     found = synthetic.results(values, diverged={(0, 1): 2})
     quantity = Quantity(metric=metric, reduction=reduction, **more)
-    reduced = members.reduce_members(found, quantity, 0)
+    reduced = members.reduce_members(found, 0, quantity)
     np.testing.assert_allclose(reduced, expected, rtol=1e-12)
 
 
@@ -101,7 +101,7 @@ def test_a_stopped_member_is_worth_its_best_from_its_end_to_the_end_of_training(
 
     def at(reduction, **more):
         quantity = Quantity(metric="test_accuracy", reduction=reduction, **more)
-        return members.reduce_members(found, quantity, 0).tolist()
+        return members.reduce_members(found, 0, quantity).tolist()
 
     assert at("final") == [0.9, 0.9]
     assert at("best_minus_final") == [0.0, 0.0]
@@ -109,7 +109,7 @@ def test_a_stopped_member_is_worth_its_best_from_its_end_to_the_end_of_training(
     assert at("at_step", step=35 * 6) == at("at_epoch", epoch=6) == [0.9, 0.9]
     assert np.isnan(at("at_step", step=35 * 6 + 1)).all()
     assert np.isnan(at("at_step", step=34)).all()
-    steps = members.reduce_members(found, Quantity(reduction="steps"), 0)
+    steps = members.reduce_members(found, 0, Quantity(reduction="steps"))
     assert steps.tolist() == [35 * 4, 35 * 3]
 
 
@@ -126,10 +126,10 @@ def test_a_metric_of_the_kept_model_alone_is_its_final_value():
     expected |= {"best": [0.4, 0.4, 0.3], "best_minus_final": [0.0] * 3}
     for reduction, value in expected.items():
         quantity = Quantity(metric="test_moved_accuracy", reduction=reduction)
-        reduced = members.reduce_members(found, quantity, 0)
+        reduced = members.reduce_members(found, 0, quantity)
         np.testing.assert_allclose(reduced, value, atol=1e-12)
     nothing = synthetic.results({"test_accuracy": moved * np.nan}, stopped={(0, 0): 3})
-    assert np.isnan(members.reduce_members(nothing, FINAL, 0)).all()
+    assert np.isnan(members.reduce_members(nothing, 0, FINAL)).all()
 
 
 def test_the_final_value_of_trees_is_that_of_the_number_each_seed_keeps():
@@ -141,7 +141,7 @@ def test_the_final_value_of_trees_is_that_of_the_number_each_seed_keeps():
     found = dataclasses.replace(
         found, curves=pa.Table.from_pylist(few, found.curves.schema)
     )
-    final = members.reduce_members(found, FINAL, 0)
+    final = members.reduce_members(found, 0, FINAL)
     np.testing.assert_allclose(final, [0.6, 0.8, 0.9])
 
 

@@ -190,7 +190,7 @@ MISTAKES = {
     "test_accuracy(depth=1) > test_loss(depth=1)": "different units",
     "test_loss() == 1 within 1 point": "'within' takes a number in the quantity's",
     "test_accuracy(label=plain) > 0.5": 'a label needs quotes: "plain"',
-    "test_loss(depth=1) < chance": "only an accuracy compares with chance",
+    "test_loss(depth=1) < chance": "only an accuracy, or R2, compares with chance",
     "drop(test_loss, depth=1) > 0.5": "between accuracies",
     "steps(depth=6) > 100 margin 5 points": "'5 points' goes with accuracies",
     "seconds(depth=6) == 3 within 20 %": "a number in the quantity's own unit",

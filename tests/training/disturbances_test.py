@@ -27,6 +27,15 @@ def drawn(seed, examples=4_000, num_classes=5):
     return disturbances.drawn(key, labels, jnp.arange(examples), num_classes)
 
 
+def test_half_of_the_images_are_mirrored_whole():
+    images = np.random.default_rng(0).normal(size=(1000, 2, 3, 2)).astype(np.float32)
+    found = np.asarray(disturbances.flipped(member.key(0), images))
+    kept = (found == images).all(axis=(1, 2, 3))
+    mirrored = (found == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (kept ^ mirrored).all()
+    assert abs(kept.mean() - 0.5) < 0.06  # standard error 0.016
+
+
 def test_a_share_of_labels_is_random_and_the_rest_is_as_it_was():
     labels = drawn(0)
     clean = np.asarray(labels.clean)

@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 import nnlab
-from nnlab.training import losses
+from nnlab.training import losses, member
 from nnlab.training.prepare import networks
 
 RNG = np.random.default_rng(0)
@@ -74,6 +74,7 @@ def twice(outputs, targets):
     return 2 * own_loss(outputs, targets)
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_trains_as_the_same_one_by_name(tmp_path):
     study = tiny.study(num_seeds=2)
     mine = nnlab.run(
@@ -109,3 +110,34 @@ def test_what_is_no_loss_is_refused():
     ]:
         with pytest.raises(ValueError, match=said):
             nnlab.run(study, dataset=tiny.dataset(), loss=loss, show=False)
+
+
+def test_class_weights_and_l1_are_in_the_training_loss_alone():
+    plain = tiny.study().base
+    asked = {"loss.class_weights": (1, 2, 0), "loss.l1": 0.5}
+    recipes = []
+    for overrides in ({}, asked):
+        study = dataclasses.replace(tiny.study(), base=plain.replace(overrides))
+        (program,) = networks(study, dataset=tiny.dataset())
+        recipes.append(program.recipe)
+        names = program.members.traced()
+    traced = {name: jnp.float32(values[0]) for name, values in names.items()}
+    some = tiny.dataset().train
+    inputs, labels = some.inputs[:9], some.labels[:9]
+    state = member.init_state(recipes[0], traced, member.key(0))
+    rest = (state.params, {}, traced, inputs, labels, member.key(1))
+    unlike = {name: value for name, value in traced.items() if name != "l1"}
+    alone, _ = member.batch_loss(recipes[1], *rest[:2], unlike, *rest[3:])
+    each = member.judge(recipes[1], state, inputs, labels)["loss"]
+    weighted = np.mean(np.asarray(each) * np.array([1, 2, 0])[labels])
+    np.testing.assert_allclose(alone, weighted, rtol=1e-5)
+    added = member.batch_loss(recipes[1], *rest)[0] - alone
+    kernels = [of["kernel"] for of in state.params.values()]
+    want = 0.5 * sum(np.abs(kernel).sum() for kernel in kernels)
+    np.testing.assert_allclose(added, want, rtol=1e-5)
+
+
+def test_class_weights_fit_the_classes():
+    base = tiny.study().base.replace({"loss.class_weights": (1, 2)})
+    with pytest.raises(ValueError, match="needs a weight for each class; arrays has 3"):
+        networks(dataclasses.replace(tiny.study(), base=base), dataset=tiny.dataset())

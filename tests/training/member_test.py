@@ -213,3 +213,14 @@ def test_augmentation_moves_what_is_trained_on_and_not_what_is_evaluated():
     still = dataclasses.replace(recipe, augment_pixels=0)
     assert losses(recipe)[0] != losses(still)[0]
     assert losses(recipe)[1] == losses(still)[1]
+
+
+def test_a_better_evaluation_is_better_by_min_delta():
+    recipe = dataclasses.replace(RECIPE, patience=3, min_delta=0.5)
+    state = train.init_state(recipe, traced(), KEY)
+    values = []
+    for loss in (4.0, 3.6, 3.4, 3.0):
+        sums = {"loss": jnp.float32(loss)}
+        state = train.note_best(recipe, state, sums)
+        values.append(float(state.best.value))
+    assert values == [4.0, 4.0, pytest.approx(3.4), pytest.approx(3.4)]

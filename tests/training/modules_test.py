@@ -68,7 +68,9 @@ NOISE = "nn.Dense(3)(x) + jax.random.normal(self.make_rng('noise'), (len(x), 3))
 )
 def test_a_module_is_called_as_it_takes_it(module):
     program = tiny.program(tiny.study(), module=module)
-    assert own.record(program.recipe.module, {}, (6,), 3).module.code  # in training
+    assert own.record(
+        program.recipe.module, {}, tiny.dataset()
+    ).module.code  # in training
     variables = program.recipe.module.init(jax.random.key(0), X)
     logits = program.recipe.module.apply(variables, X, train=False)
     assert (logits.shape, logits.dtype) == ((5, 3), np.float32)
@@ -98,6 +100,10 @@ def test_further_collections_are_kept_through_training():
 
 def init(key, x):
     return [(0.1 * jax.random.normal(key, (x.shape[-1], 3)), jnp.zeros(3))]
+
+
+def half(key, x):
+    return jax.tree.map(lambda leaf: leaf.astype("bfloat16"), init(key, x))
 
 
 def apply(params, x):
@@ -279,6 +285,11 @@ class Draws(Net):
         ((init, lambda params: 1), "takes no x: it is called with params, x"),
         ((Wide().init, Wide().apply), "of a Linen module: hand in that"),
         ((1, 2), "a pair of no functions"),
+        (
+            (init, lambda params, x, rng: noisy(params, x, train=True, rng=rng)),
+            "only w",
+        ),
+        ((half, apply), r"parameters 0/0 bfloat16\[6, 3\], .*: they must be float32"),
         ([], "holds no network"),
         ([Wide(), Wide()], "two modules are called 'Wide': name them"),
         ({"width": 8}, "'width': module is a int"),

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from nnlab.training import modules, own
 
@@ -41,11 +42,11 @@ class Renamed(Mine):
 
 
 def code(module: nn.Module) -> str:
-    return own.record(modules.called(module), {}, (6,), 3).module.code
+    return own.record(modules.called(module), {}, tiny.dataset()).module.code
 
 
 def metric_code(metric: Callable[..., Any]) -> str:
-    return own.record(None, {"m": metric}, (6,), 3).metrics["m"]
+    return own.record(None, {"m": metric}, tiny.dataset()).metrics["m"]
 
 
 @jax.custom_jvp
@@ -93,7 +94,7 @@ def test_what_computes_something_else_is_another(other):
 
 
 def test_its_attributes_and_shapes_can_be_read():
-    found = own.record(modules.called(Mine(shift=SHIFT)), {}, (6,), 3).module
+    found = own.record(modules.called(Mine(shift=SHIFT)), {}, tiny.dataset()).module
     assert (found.name, found.attributes["width"]) == ("Mine", "5")
     assert (found.attributes["act"], found.attributes["begin"]) == ("gelu", "zeros")
     assert found.attributes["shift"].startswith("float32(1, 3) ")

@@ -119,6 +119,16 @@ def test_inputs_that_are_no_table_are_standardized_where_asked(dataset, axis):
     np.testing.assert_allclose(seen.std(axis=axis), 1, rtol=1e-5)
 
 
+def test_centred_inputs_keep_their_scale_and_lose_their_mean_example():
+    study = tiny.study(center=True, dataset="digits", train_size=100)
+    (program,) = networks(study)
+    inputs, scale = program.dataset.train.inputs, program.dataset.scale
+    seen = np.asarray(train.scaled(program.recipe, inputs))
+    np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-6)
+    apart = scale * (np.float32(inputs[1]) - np.float32(inputs[0]))
+    np.testing.assert_allclose(seen[1] - seen[0], apart, atol=1e-6)
+
+
 def test_what_does_not_change_cannot_be_standardized():
     flat = Dataset.from_arrays(np.ones((12, 2)), np.arange(12) % 2)
     with pytest.raises(ValueError, match="no column of the training inputs changes"):

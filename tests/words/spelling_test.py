@@ -20,9 +20,9 @@ MEANT = [
     *((layers.ACTIVATIONS, pair) for pair in [
         ("rleu", "relu"), ("ReLU", "relu"), ("LeakyReLU", "leaky_relu"),
         ("leaky-relu", "leaky_relu"), ("lrelu", "leaky_relu"), ("gleu", "gelu"),
-        ("swish", "silu"), ("softpuls", "softplus"), ("sigmod", "sigmoid"),
+        ("softpuls", "softplus"), ("sigmod", "sigmoid"),
         ("sig", "sigmoid"), ("logistic", "sigmoid"), ("than", "tanh"),
-        ("lecuntanh", "lecun_tanh"), ("linear", "identity"), ("mish", None),
+        ("lecuntanh", "lecun_tanh"), ("linear", "identity"), ("maxout", None),
     ]),
     *((layers.INITIALIZERS, pair) for pair in [
         ("he", "he_normal"), ("HeNormal", "he_normal"), ("kaiming", "he_normal"),

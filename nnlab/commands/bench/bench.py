@@ -103,11 +103,7 @@ def define_flags() -> None:
     suites = ", ".join(SUITES)
     flags.DEFINE_list("suite", ["mlp"], f"networks: {suites}")
     flags.DEFINE_list("members", ["1", "8", "64"], "sizes of nnlab's populations")
-    flags.DEFINE_list(
-        "lane_widths", [], "lane widths to try besides the one that the plan chooses"
-    )
     flags.DEFINE_list("cores", [], "CPU cores to try besides all of them")
-    flags.DEFINE_integer("ensemble", 16, "networks in the rivals' ensembles", 2)
     flags.DEFINE_integer("repeats", 5, "turns of each contender", 1)
     flags.DEFINE_float("seconds", 2.0, "seconds of a turn", 0.01)
     flags.DEFINE_list("only", [], "only contenders whose names contain one of these")
@@ -123,7 +119,7 @@ def main() -> None:
         if suite not in SUITES:
             hint = spelling.nearest(suite, SUITES)
             raise config.UsageError(f"unknown suite {suite!r}{hint}")
-    sizes = {n: _whole_numbers(n) for n in ("members", "lane_widths", "cores")}
+    sizes = {n: _whole_numbers(n) for n in ("members", "cores")}
     _check_cores(sizes["cores"])
     if "search" in wanted:
         _check_search()
@@ -172,7 +168,7 @@ def _suites(
     for suite in wanted:
         of_suite: list[Entry] = []
         for network in rivals.SUITES.get(suite, []):
-            entered = rivals.contenders(network, ensemble=flags.FLAGS.ensemble, **sizes)
+            entered = rivals.contenders(network, **sizes)
             chosen = [c for c in entered if _wanted(c.name)]
             entries = measure(console, [(network, c) for c in [CEILING, *chosen]])
             tables.show(console, network, entries)
@@ -212,8 +208,7 @@ def _about() -> dict[str, Any]:
     for library in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[library] = importlib.metadata.version(library)
-    given = ["suite", "members", "lane_widths", "cores", "ensemble"]
-    given += ["repeats", "seconds", "dataset"]
+    given = ["suite", "members", "cores", "repeats", "seconds", "dataset"]
     return {
         "processor": devices.processor(),
         "cores": devices.num_cores(),

@@ -22,6 +22,8 @@ from nnlab.models.layers import LayerRow, check, cnn, mlp
 from nnlab.words import numbers
 
 RATE = 0.05
+ENSEMBLE = 16
+"""Networks that rivals train at once."""
 
 Run = Callable[[int], int]
 """Trains for about so many steps and returns how many it did."""
@@ -128,17 +130,12 @@ SUITES: dict[str, list[Network]] = {
 
 
 def contenders(
-    network: Network,
-    members: Iterable[int],
-    lane_widths: Sequence[int],
-    ensemble: int,
-    cores: Sequence[int] = (),
+    network: Network, members: Iterable[int], cores: Sequence[int] = ()
 ) -> list[Contender]:
     """Returns the contenders for a network.
 
-    Populations have these numbers of `members`, in the plan's lanes on all cores, and
-    besides in lanes of each of `lane_widths` and on each number of `cores`. Rivals
-    train an `ensemble` at once, where they can.
+    Populations have these numbers of `members`, on all cores and besides on each number
+    of `cores`. Rivals train an `ENSEMBLE` at once, where they can.
     """
     found = []
     for count in members:
@@ -147,22 +144,18 @@ def contenders(
         for some in cores:
             of = f"{name}, {numbers.count(some, 'core')}"
             found.append(Contender(of, "nnlab", count, cores=some))
-        for width in lane_widths:
-            if width <= count and count > 1:
-                of = f"nnlab, {count} in lanes of {width}"
-                found.append(Contender(of, "nnlab", count, {"width": width}))
     if network.optimizer != "sgd":
         return [*found, Contender("PyTorch loop", "torch")]
     found += [
         Contender("Flax, jitted scan", "flax"),
-        Contender(f"Flax, {ensemble} under vmap", "flax", ensemble),
+        Contender(f"Flax, {ENSEMBLE} under vmap", "flax", ENSEMBLE),
         Contender("PyTorch loop", "torch"),
         Contender("PyTorch, compiled", "torch", 1, {"compiled": True}),
     ]
     if "conv" in network.kinds:
         options = {"channels_last": True}
         found.append(Contender("PyTorch, channels last", "torch", 1, options))
-    found.append(Contender(f"torch.func, {ensemble}", "torch.func", ensemble))
+    found.append(Contender(f"torch.func, {ENSEMBLE}", "torch.func", ENSEMBLE))
     if network.kinds <= {"flatten", "dense", "relu"}:
         found.append(Contender("scikit-learn", "scikit-learn"))
     return found
@@ -176,11 +169,11 @@ def make_data(network: Network) -> tuple[np.ndarray, np.ndarray]:
     return inputs, rng.integers(0, network.num_classes, len(inputs), np.int32)
 
 
-def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
+def nnlab_population(network: Network, count: int) -> SetUp:
     """Sets up a population of nnlab, as `nnlab.runs.experiment.run` trains it.
 
-    It has 4 seeds if 4 divides `count`, times learning rates. Its lanes have `width`
-    networks; 0 lets the engine choose, as in a run of 20 epochs.
+    It has 4 seeds if 4 divides `count`, times learning rates. The engine chooses its
+    lanes, as in a run of 20 epochs.
     """
     import jax
 
@@ -206,7 +199,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
         sweep=tuple({"optimizer.learning_rate": rate} for rate in rates),
         num_seeds=seeds,
     )
-    programs = prepare.networks(study, dataset=dataset, lane_width=width)
+    programs = prepare.networks(study, dataset=dataset)
     program, _ = lane_width.choose_lanes(programs[0], study)
     state, at = program.population.init(), 0
 

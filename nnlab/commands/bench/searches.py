@@ -50,15 +50,7 @@ class Race:
     root_seed: int = 0
 
 
-Found = dict[str, Any]
-"""The result of a search.
-
-"seconds" are of the whole search, "settings" of the chosen trial; "validation" and
-"test" are the trial's mean accuracies over the seeds.
-"""
-
-
-def by_population(race: Race, dataset: data.Dataset) -> Found:
+def by_population(race: Race, dataset: data.Dataset) -> rivals.Answer:
     """Runs nnlab's own search, `race.batch` trials at a time."""
     import optuna
 
@@ -106,7 +98,7 @@ def by_population(race: Race, dataset: data.Dataset) -> Found:
     return {"seconds": seconds, "settings": dict(results.study.sweep[best]), **last}
 
 
-def by_loop(race: Race, dataset: data.Dataset) -> Found:
+def by_loop(race: Race, dataset: data.Dataset) -> rivals.Answer:
     """Runs Optuna around a plain jitted loop, one network after another."""
     import jax
     import jax.numpy as jnp
@@ -185,7 +177,11 @@ def _programs(width: int, num_classes: int, inputs: Any, labels: Any) -> Any:
 
 
 def serve(race: Race, _: object) -> Iterator[rivals.Answer]:
-    """Yields what a search found; see `rivals.work`."""
+    """Yields what a search found; see `rivals.work`.
+
+    "seconds" are of the whole search, "settings" of the chosen trial; "validation" and
+    "test" are the trial's mean accuracies over the seeds.
+    """
     if race.batch:
         devices.use_all_cores()  # stock JAX has one device and spreads each operation
     dataset = data.load(race.dataset, data_dir=race.data_dir)

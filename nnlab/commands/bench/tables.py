@@ -3,6 +3,7 @@
 
 import collections
 import dataclasses
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -94,28 +95,21 @@ def show(console: Console, network: Network, entries: Sequence[Entry]) -> None:
 
 
 def _conclude(console: Console, by_name: Mapping[str, Entry]) -> None:
-    """Compares the largest population with each rival, planned with fixed lanes."""
+    """Compares the largest population with each rival, and all cores with fewer."""
     ours = [e for e in by_name.values() if e.contender.kind == "nnlab"]
-    planned = [e for e in ours if not (e.contender.options or e.contender.cores)]
+    whole = [entry for entry in ours if not entry.contender.cores]
     others = [entry for entry in by_name.values() if entry not in ours]
-    if planned and others:
-        largest = max(planned, key=lambda entry: entry.contender.members)
+    if whole and others:
+        largest = max(whole, key=lambda entry: entry.contender.members)
         ratios = [f"{largest.against(r):.2f} x {r.contender.name}" for r in others]
         console.print(f"{largest.contender.name}: {'; '.join(ratios)}")
-    for entry in planned:
-        name, members = entry.contender.name, entry.contender.members
-        same = [e for e in ours if e.contender.members == members and e is not entry]
-        for few in (e for e in same if e.contender.cores and members > 1):
-            ratio, some = entry.against(few), few.contender.cores
+    for entry, few in itertools.product(whole, ours):
+        some, members = few.contender.cores, entry.contender.members
+        if some and members == few.contender.members > 1:
+            ratio = entry.against(few)
             console.print(
-                f"{name}: {ratio:.2f} x {few.contender.name}, a parallel efficiency "
-                f"of {ratio * some / devices.num_cores():.0%}"
-            )
-        if fixed := [e for e in same if e.contender.options]:
-            best = max(fixed, key=lambda e: e.rate)
-            console.print(
-                f"{name}: {best.against(entry):.2f} x the time of the best fixed lane "
-                f"width, {best.contender.options['width']}"
+                f"{entry.contender.name}: {ratio:.2f} x {few.contender.name}, a "
+                f"parallel efficiency of {ratio * some / devices.num_cores():.0%}"
             )
 
 
@@ -127,7 +121,7 @@ def show_study(console: Console, entries: Sequence[Entry], epochs: int = 100) ->
         contender, network = entry.contender, entry.network
         if contender.name != LOOP and contender.members != members:
             continue
-        if contender is not CEILING and not contender.options:
+        if contender is not CEILING:
             examples = epochs * network.steps_per_epoch * network.batch_size * members
             training = examples / entry.rate
             seconds[contender.name].append(entry.ready["setup_seconds"] + training)

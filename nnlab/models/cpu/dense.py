@@ -6,13 +6,12 @@ weights' gradient, x' dy. It is fast if one operand is transposed in memory befo
 a barrier keeps XLA from undoing the transposition.
 """
 
+import math
 from typing import Any
 
 import jax
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-
-_PLAIN = (((1,), (0,)), ((), ()))
 
 
 def dot_general(
@@ -24,18 +23,25 @@ def dot_general(
 ) -> jax.Array:
     """Replaces `lax.dot_general`: `nn.Dense(dot_general=...)`.
 
-    It is fast for plain products of two matrices, (B, inputs) and (inputs, units), on a
-    CPU. All others (another device, inputs with more axes, a precision) go to
-    `lax.dot_general`.
+    It is fast on a CPU for sums over the last axes of one array and the first of the
+    other, such as plain products, (B, inputs) and (inputs, units). All others (another
+    device, a precision) go to `lax.dot_general`.
     """
+    (summed, ours), batch = dimension_numbers
+    count = len(summed)
     if (
         jax.default_backend() == "cpu"
-        and lhs.ndim == rhs.ndim == 2
-        and dimension_numbers == _PLAIN
+        and tuple(summed) == tuple(range(lhs.ndim - count, lhs.ndim))
+        and tuple(ours) == tuple(range(count))
+        and not any(map(len, batch))
         and precision is None
         and preferred_element_type is None
     ):
-        return _product(lhs, rhs)
+        if lhs.ndim == rhs.ndim == 2:
+            return _product(lhs, rhs)
+        inputs = math.prod(rhs.shape[:count])
+        product = _product(lhs.reshape(-1, inputs), rhs.reshape(inputs, -1))
+        return product.reshape(*lhs.shape[: lhs.ndim - count], *rhs.shape[count:])
     return lax.dot_general(
         lhs, rhs, dimension_numbers, precision, preferred_element_type
     )

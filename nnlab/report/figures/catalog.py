@@ -149,7 +149,7 @@ def telling(findings: Findings, drawn: Sequence[Figure]) -> Figure | None:
     """
     study, trials = findings.results.study, findings.results.trials
     asked = [claim.quantity for claim in study.claims if claim.main]
-    asked = asked or [Quantity(metric=f"test_{findings.results.score}")]
+    asked = asked or [Quantity(metric=findings.results.test_score)]
     for quantity in asked if len(trials) > 1 else ():
         what = f"{quantity.reduction} {quantity.metric}"
         for part in reversed(PARTS.values()):

@@ -25,7 +25,7 @@ def test_each_is_the_same_in_every_process_and_on_a_second_call():
         data = load(name)
         assert (data.name, data.digest) == (name, digest)
         assert_equal(load(name), data)
-        for split in splits(data):
+        for split in splits(data) if data.train.labels.dtype.kind == "i" else ():
             assert {*np.unique(split.labels)} == {*range(data.num_classes)}
 
 
