@@ -150,6 +150,6 @@ def forget_answers(workdir: pathlib.Path) -> None:
     names = [*results.TABLES, results.TIMINGS_FILE]
     files = {name: (workdir / name).read_bytes() for name in names}
     results.write(workdir, {k: v for k, v in config.items() if k != "manifest"}, files)
-    (path,) = (workdir / "checkpoints" / "program_0").glob("[0-9]")
+    path = max((workdir / "checkpoints" / "program_0").glob("[0-9]"))
     shutil.rmtree(path / "correct")
     tiny.rewrite_about(path, lambda about: about)
