@@ -86,7 +86,8 @@ def _field(name: str, field: Field, value: Any) -> Any:
     Texts are values of JSON, two of them "5, 3".
     """
     if field.type is str:
-        options = [*[("auto", "")] * bool(field.absent), *field.choices]
+        names = [*[""] * bool(field.absent), *field.choices]
+        options = [(name or "auto", name) for name in names]
         return control(name, str, value or "", "130px", options=options)
     if field.type is bool:
         return control(name, bool, bool(value), "62px", indent=False)

@@ -408,10 +408,10 @@ def test_each_topic_of_the_help_tells_all_of_it():
         (
             train,
             "fields",
-            "model.hidden=64 units of each hidden dense layer (mlp, cnn)",
+            "model.hidden=64 units of each hidden dense layer; of a transformer",
         ),
         (train, "fields", "model.batch_norm=false normalise before each hidden act"),
-        (train, "fields", "(mlp, cnn); one of relu, leaky_relu, elu,"),
+        (train, "fields", "stack and resnet18); one of relu, leaky_relu, elu,"),
         (train, "fields", "optimizer: the update rule optimizer.name=sgd"),
         (train, "fields", "num_seeds=8 repetitions of every trial"),
         (train, "fields", "test_sets.moved_pixels=0 largest shift along both axes"),

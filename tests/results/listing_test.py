@@ -48,7 +48,7 @@ def test_the_best_trial_is_that_of_the_report_whatever_its_label(tmp_path):
     sweep = [{"label": "=1+1"}, {"batch_size": 8, "label": "=1+1, too"}]
     make(tmp_path, sweep=sweep, values=np.array([[0.8, 0.7, 0.6], [0.9, 0.9, 0.9]]))
     (run,) = listing.listed(tmp_path)
-    assert (run.best, run.score) == ("=1+1, too", "90.0 ± 0.0")
+    assert (run.best, run.score) == ("=1+1, too", "90.0 ± 0.0 %")
     assert b"\"'=1+1" in (tmp_path / "summary.csv").read_bytes()
 
 

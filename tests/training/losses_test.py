@@ -105,7 +105,7 @@ def test_a_loss_of_ones_own_trains_as_the_same_one_by_name(tmp_path):
 def test_what_is_no_loss_is_refused():
     study = tiny.study()
     for loss, said in [
-        (3, "loss=3 is not a mapping of fields"),
+        (3, "loss=3 is no function"),
         (lambda o, t: own_loss(o, t).mean(), r"returns shape \(\) for 2 examples"),
     ]:
         with pytest.raises(ValueError, match=said):
