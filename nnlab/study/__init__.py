@@ -26,7 +26,6 @@ from nnlab.study.hyperparameters import (
     MOST_LAYERS,
     PATHS,
     POOLS,
-    SCHEDULES,
     TRACED,
     TRANSFERS,
     TREES,

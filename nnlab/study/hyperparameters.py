@@ -30,11 +30,6 @@ MODELS = (
 WEIGHTS = ".safetensors"
 """The ending of a file of weights."""
 TRANSFERS = ("scratch", "probing", "tuning")
-SCHEDULES = (
-    *("constant", "linear", "cosine", "polynomial", "exponential", "step"),
-    *("warmup_stable_decay", "one_cycle"),
-)
-"""The shapes of `nnlab.training.schedules`."""
 DTYPES = ("float32", "bfloat16")
 PARAMETRIZATIONS = ("standard", "mup")
 DECAYS = ("auto", "coupled", "decoupled")
@@ -59,8 +54,9 @@ def _shape(*names: str) -> Need:
     return one_of("schedule.name", *names)
 
 
-_ENDLESS = ("constant", "step")
-"""Schedules without a last factor to choose."""
+def _no_shape(*names: str) -> Need:
+    words = f"other than {' and '.join(map(repr, names))}"
+    return Need(words, lambda s: s["schedule.name"] not in names, "schedule.name")
 
 
 _UNSET: Mapping[str, Mapping[str, Any]] = {
@@ -404,16 +400,14 @@ class Schedule(Checked):
       rise: share of all steps in which the rate rises (one_cycle).
     """
 
-    name: str = field("constant", choices=SCHEDULES)
-    warmup_steps: int = field(
-        0, minimum=0, traced=SET, needs=(_shape(*SCHEDULES[:-1]),)
-    )
+    name: str = "constant"
+    warmup_steps: int = field(0, minimum=0, traced=SET, needs=(_no_shape("one_cycle"),))
     end: float = field(
         0.0,
         minimum=0.0,
         traced=SET,
         later=True,
-        needs=(_shape(*(name for name in SCHEDULES if name not in _ENDLESS)),),
+        needs=(_no_shape("constant", "step"),),
     )
     power: float = field(
         1.0, above=0.0, traced=SET, later=True, needs=(_shape("polynomial"),)

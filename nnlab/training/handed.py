@@ -23,7 +23,7 @@ from nnlab.study import (
     Study,
 )
 from nnlab.study.probes import name_of, parse
-from nnlab.training import modules, optimizers, own, probes
+from nnlab.training import losses, modules, optimizers, own, probes, schedules
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
 
@@ -109,6 +109,9 @@ class Handed:
                 f"the study has {words}: hand in the same, nnlab.run(..., {call}) in "
                 "Python"
             )
+        for h in (trial.hyperparameters for trial in study.trials()):
+            losses.find(h.loss.name)
+            schedules.find(h.schedule.name)
         self._check_optimizers(study)
         modules.by_name(self.module)  # refuses what is none, before data are loaded
 

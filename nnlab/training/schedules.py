@@ -2,8 +2,7 @@
 """Shapes of the learning rate over training: factors on the peak rate.
 
 A shape is a function of the share of training that is done and of its settings, plain
-numbers or traced ones. A new shape is a function in `SHAPES`, and its name one in
-`nnlab.study.hyperparameters.SCHEDULES`.
+numbers or traced ones. A new shape is a function in `SHAPES`.
 """
 
 import inspect
@@ -12,6 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from nnlab.study.fields import FieldError
+from nnlab.words.spelling import nearest
 
 Scalar = jax.Array | float
 
@@ -31,7 +33,7 @@ def factor(
     >>> float(factor("linear", 75, {}, total_steps=100))
     0.25
     """
-    shape, warmup_steps = SHAPES[name], settings.get("warmup_steps", 0)
+    shape, warmup_steps = find(name), settings.get("warmup_steps", 0)
     taken = jnp.minimum(jnp.asarray(step, jnp.float32), total_steps)
     after = (taken - warmup_steps) / (total_steps - warmup_steps)
     _, _, *names = inspect.signature(shape).parameters
@@ -140,6 +142,18 @@ SHAPES: Mapping[str, Callable[..., jax.Array]] = {
     "one_cycle": _one_cycle,
 }
 """Factors from the share of the steps after the warm-up that is done, and of all."""
+
+
+def find(name: str) -> Callable[..., jax.Array]:
+    """Returns the shape of a name.
+
+    Raises:
+      FieldError: there is none; those that exist are told.
+    """
+    if name not in SHAPES:
+        hint = nearest(name, SHAPES)
+        raise FieldError("schedule.name", f"={name!r} is no schedule{hint}")
+    return SHAPES[name]
 
 
 def check(total_steps: int, warmup_steps: Any) -> None:

@@ -10,7 +10,7 @@ import optax
 import pytest
 import tiny
 
-from nnlab.study import SCHEDULES, Schedule
+from nnlab.study import Schedule
 from nnlab.training import own, schedules
 from nnlab.training.prepare import networks
 
@@ -32,8 +32,7 @@ def factors(name, total=40, warmup=0, **settings):
     return np.asarray(plain)
 
 
-def test_every_schedule_of_a_study_has_a_shape_with_its_settings():
-    assert tuple(schedules.SHAPES) == SCHEDULES
+def test_the_settings_of_shapes_are_fields_with_the_same_defaults():
     fields = vars(Schedule())
     for shape in schedules.SHAPES.values():
         _, _, *settings = inspect.signature(shape).parameters.values()
@@ -68,7 +67,7 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", schedules.SHAPES)
 def test_schedules_are_optaxs(name):
     settings, exact = EXACT[name]
     expected = [float(exact(jnp.int32(step))) for step in STEPS]
@@ -105,7 +104,7 @@ def test_one_cycle_is_pytorchs():
     np.testing.assert_allclose(got, rates, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", SCHEDULES[:-1])
+@pytest.mark.parametrize("name", [*schedules.SHAPES][:-1])
 def test_the_warm_up_climbs_to_the_peak_and_wastes_no_step(name):
     got = factors(name, warmup=8, **{"end": 0.05} | taken_of(name, "power"))
     np.testing.assert_allclose(got[:8], np.arange(1, 9) / 8, rtol=1e-6)
@@ -119,7 +118,7 @@ def taken_of(name, *some):
     return {setting: OTHERS[setting] for setting in some if setting in taken}
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", schedules.SHAPES)
 def test_it_ends_at_its_end_and_stays_there(name):
     got = factors(name, **taken_of(name, *OTHERS))
     wanted = {"constant": 1.0, "step": 0.01}.get(name, OTHERS["end"])
@@ -136,6 +135,12 @@ def test_it_ends_at_its_end_and_stays_there(name):
 def test_warm_ups_that_cannot_be_are_refused(steps, message):
     with pytest.raises(ValueError, match=message):
         schedules.check(10, steps)
+
+
+def test_a_name_that_is_none_is_told_before_data_are_loaded():
+    study = tiny.study(**{"schedule.name": "cosin", "dataset": "csv:nowhere.csv"})
+    with pytest.raises(ValueError, match=r"'cosin' is no schedule; did you mean 'cosi"):
+        networks(study)
 
 
 def test_a_schedule_of_ones_own_takes_the_place_of_the_study_s():
