@@ -140,7 +140,10 @@ def test_a_file_that_holds_no_study_is_named(tmp_path, text):
         ({"num_seedz": 3}, "unknown field 'num_seedz'; did you mean 'num_seeds'"),
         ({"hidden": 3}, "unknown field 'hidden'; did you mean 'model.hidden'"),
         ({"model": {"hiden": 3}}, "unknown field 'model.hiden'; did you mean 'hidden"),
-        ({"sweep": {"optimizer.rate": [1]}}, "unknown field 'optimizer.rate' in the"),
+        (
+            {"sweep": {"optimizer.rate": [1]}},
+            "unknown field 'optimizer.rate' of optimizer 'sgd'",
+        ),
         ({"sweep": {"batch_size": 3}}, "needs a list of values, not 3"),
         ({"sweep": {"model.name": "mlp"}}, "needs a list of values, not 'mlp'"),
         ({"sweep": {"batch_size": []}}, "has no values"),
