@@ -142,7 +142,7 @@ def test_a_file_that_holds_no_study_is_named(tmp_path, text):
         ({"model": {"hiden": 3}}, "unknown field 'model.hiden'; did you mean 'hidden"),
         (
             {"sweep": {"optimizer.rate": [1]}},
-            "unknown field 'optimizer.rate' of optimizer 'sgd'",
+            "unknown field 'optimizer.rate' of",
         ),
         ({"sweep": {"batch_size": 3}}, "needs a list of values, not 3"),
         ({"sweep": {"model.name": "mlp"}}, "needs a list of values, not 'mlp'"),
