@@ -151,6 +151,9 @@ def telling(findings: Findings, drawn: Sequence[Figure]) -> Figure | None:
     asked = [claim.quantity for claim in study.claims if claim.main]
     asked = asked or [Quantity(metric=findings.results.test_score)]
     for quantity in asked if len(trials) > 1 else ():
+        own = (f for f in drawn if f.name == f"{learning.PROBE}_{quantity.metric}")
+        if (probed := next(own, None)) is not None:
+            return probed
         what = f"{quantity.reduction} {quantity.metric}"
         for part in reversed(PARTS.values()):
             shown = [figure for figure in drawn if figure.part == part.name]

@@ -18,6 +18,8 @@ from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 from nnlab.words.settings import words
 
+PROBE = "probe"
+"""How the names of the probes' figures begin."""
 USUAL = ("validation_accuracy", "validation_r2", "validation_loss", "train_loss")
 SECONDS = (
     "Seconds are a network's share of the time that its program took to train all its "
@@ -74,7 +76,7 @@ def probes(findings: Findings) -> Iterator[Sketch]:
     for probe in results.study.probed():
         for column in filter(probe.measures, results.metrics):
             if findings.is_measured(column):
-                yield learning(findings, column, f"probe_{column}", "step")
+                yield learning(findings, column, f"{PROBE}_{column}", "step")
 
 
 def noise(findings: Findings) -> Sketch:

@@ -173,6 +173,16 @@ def test_the_leading_figure_shows_what_the_answer_measures(tmp_path, asked, name
     assert catalog.telling(plain, figures).name == "final_test_accuracy"
 
 
+def test_what_a_probe_measured_leads_where_the_answer_is_about_it():
+    edge = Quantity(metric="sharpness_edge", reduction="at_step", step=2.0)
+    sides = {"left": BY_NORM[0], "right": BY_NORM[1]}
+    claim = Claim(text="x", quantity=edge, main=True, **sides)
+    found = synthetic.findings(claims=[claim], sweep=BY_NORM)
+    names = ("sharpness", "sharpness_edge", "distance")
+    figures = [catalog.Figure("probes", f"probe_{name}", "", "") for name in names]
+    assert catalog.telling(found, figures).name == "probe_sharpness_edge"
+
+
 def test_a_single_trial_leads_with_its_curves_and_nothing_with_nothing(tmp_path):
     alone = synthetic.findings(num_trials=1)
     drawn_figures, _ = catalog.draw(alone, tmp_path)
