@@ -368,10 +368,11 @@ def measure(
     columns = {}
     for key, v in found.items():
         column, value = name if key == "" else f"{name}_{key}", jnp.asarray(v)
-        if not column.isidentifier() or column in columns:
+        is_name = column.isidentifier() or key in recipe.layers
+        if not is_name or column in columns:
             raise modules.OwnError(
                 f"probe {name!r} returns the key {key!r}: each needs to be a name of "
-                "its own of letters, digits and underscores, or a whole number"
+                "its own of letters, digits and underscores, a layer or a whole number"
             )
         kinds = (jnp.integer, jnp.floating)
         if value.shape or not any(jnp.issubdtype(value.dtype, k) for k in kinds):

@@ -3,6 +3,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -137,6 +138,21 @@ def test_names_that_columns_have_are_refused(names, told):
     asked = study(probes=("descent@log",))
     with pytest.raises(ValueError, match=told):
         prepare(asked, dataset=tiny.dataset(), functions=functions)
+
+
+def test_layers_of_any_name_have_columns():
+    class Named(nn.Module):
+        num_classes: int
+
+        @nn.compact
+        def __call__(self, x):
+            x = nn.relu(nn.Dense(4, name="a-b")(x.reshape((x.shape[0], -1))))
+            return nn.Dense(self.num_classes)(x)
+
+    data = tiny.dataset()
+    module = Named(data.num_classes)
+    (program,) = prepare(study(probes=PROBES[:1]), dataset=data, module=module)
+    assert "gradient_norm_a-b" in program.probed["gradient_norm"].columns
 
 
 def test_keys_that_differ_only_by_an_underscore_are_columns_apart():
