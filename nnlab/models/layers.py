@@ -278,6 +278,8 @@ def _check_tokens(layers: Sequence[dict[str, Any]], vocabulary: int) -> None:
                     f"got tokens of {vocabulary} kinds, needs numbers; put an "
                     "embedding or a one_hot layer before it"
                 )
+            elif "layers" in layer:
+                text = _inside(layer["layers"])
         elif position != first or not vocabulary:
             text = "got numbers, needs tokens; it can only be first, on tokens"
         elif layer["vocabulary"] < vocabulary:
@@ -287,6 +289,15 @@ def _check_tokens(layers: Sequence[dict[str, Any]], vocabulary: int) -> None:
             )
         if text:
             raise LayerError(position, f"layer {position} ({layer['name']}): {text}")
+
+
+def _inside(layers: Iterable[Layer]) -> str:
+    """Returns what is wrong with layers inside a block, which gets numbers; or ""."""
+    try:
+        _check_tokens(normalise(layers), 0)
+    except LayerError as error:
+        return str(error)
+    return ""
 
 
 def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:

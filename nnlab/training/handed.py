@@ -22,7 +22,7 @@ from nnlab.study import (
     Own,
     Study,
 )
-from nnlab.study.probes import name_of, parse
+from nnlab.study.probes import Probe, name_of, parse
 from nnlab.training import losses, modules, optimizers, own, probes, schedules
 from nnlab.training.metrics import Metric
 from nnlab.training.program import SPLITS, FurtherSets
@@ -272,6 +272,13 @@ def _check_probes(given: Iterable[str], study: Study) -> None:
                 f"probe {name!r} begins as nnlab's own columns do: rename it, such as "
                 f"{f'own_{name}'!r}"
             )
+        for other in names:
+            short, long = sorted((name, other), key=len)
+            if Probe(short).measures(long):
+                raise ValueError(
+                    f"probe {long!r} begins as the columns of {short!r} do: rename "
+                    f"{name!r}"
+                )
         names.append(name)
 
 

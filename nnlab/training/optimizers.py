@@ -282,7 +282,7 @@ def optimizer(
     numbers = {k: traced.get(k, getattr(of, k)) for k in ("momentum", "weight_decay")}
     if own:  # of the study's defaults it knows nothing
         numbers = {k: v for k, v in numbers.items() if getattr(of, k) is not None}
-    given = _given(make, of, traced)
+    given = {k: traced.get(f"optimizer.{k}", v) for k, v in of.further}
     momentum = numbers.get("momentum")
     # Where None is the default, it leaves the velocity out of the state.
     left_out = "momentum" in zeros and _default(make, "momentum") is None
@@ -309,27 +309,28 @@ def optimizer(
             after.append(optax.add_decayed_weights(-learning_rate * decay, mask))
         elif decay is not None and decays:
             before.append(optax.add_decayed_weights(decay, mask))
-    rule = _made(make, learning_rate, given)
+    rule = (_plain if own else _made)(make, learning_rate, given)
     return optax.chain(*before, rule, *after) if before or after else rule
-
-
-def _given(make: Make, of: Optimizer, traced: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the undeclared hyperparameters: nnlab's defaults, and what is set."""
-    usual = _DEFAULTS if make is optax.rmsprop else {}
-    return {**usual, **{k: traced.get(f"optimizer.{k}", v) for k, v in of.further}}
 
 
 def _made(
     make: Make, learning_rate: Scalar, given: dict[str, Any]
 ) -> optax.GradientTransformation:
+    """Makes a rule that a study names: of some, nnlab's variant."""
     if make is optax.rmsprop:
         momentum, nesterov = (given.pop(k, None) for k in ("momentum", "nesterov"))
-        parts = [make(1.0, **given)]
+        parts = [make(1.0, **{**_DEFAULTS, **given})]
         if momentum is not None:
             parts.append(optax.trace(momentum, bool(nesterov)))
         return optax.chain(*parts, optax.scale(learning_rate))
     if make is optax.contrib.muon:
         given["muon_weight_dimension_numbers"] = _dimensions
+    return _plain(make, learning_rate, given)
+
+
+def _plain(
+    make: Make, learning_rate: Scalar, given: dict[str, Any]
+) -> optax.GradientTransformation:
     name = _RATES.get(getattr(make, "__name__", ""), "learning_rate")
     return make(**{name: learning_rate}, **given)
 
@@ -377,7 +378,8 @@ def _kernels(tree: Any) -> Any:
 def _dimensions(params: Any) -> Any:
     """Returns how Muon reads each array as a matrix; None for those that Adam trains.
 
-    Kernels are matrices from all their inputs to their outputs, also of convolutions.
+    Kernels are matrices from all their inputs to their outputs, also of convolutions;
+    queries, keys and values have outputs (heads, units of a head).
     Embeddings, biases and the like are Adam's.
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers" (2024).
@@ -386,8 +388,9 @@ def _dimensions(params: Any) -> Any:
     def of(path: tuple[Any, ...], leaf: Any) -> Any:
         if name_of(path) != "kernel" or leaf.ndim < 2:
             return None
-        return optax.contrib.MuonDimensionNumbers(
-            tuple(range(leaf.ndim - 1)), leaf.ndim - 1
-        )
+        to_heads = leaf.ndim == 3 and name_of(path[:-1]) in ("query", "key", "value")
+        inputs = 1 if to_heads else leaf.ndim - 1
+        axes = tuple(range(leaf.ndim))
+        return optax.contrib.MuonDimensionNumbers(axes[:inputs], axes[inputs:])
 
     return jax.tree_util.tree_map_with_path(of, params)

@@ -220,15 +220,9 @@ def _probed(
     labels = fed.train.labels
     shape = size, *labels.shape[1:]
     batch = probes.Batch(inputs, jax.ShapeDtypeStruct(shape, labels.dtype))
-    found: dict[str, Probed] = {}
-    taken: dict[str, str] = {}
+    found = {}
     for probe in asked:
         known = probes.shapes(probe.name, recipe, state, traced, key, batch)
-        for column in known[0]:
-            if (other := taken.setdefault(column, probe.name)) != probe.name:
-                raise ValueError(
-                    f"probes {other!r} and {probe.name!r} both have a column {column!r}"
-                )
         found[probe.name] = Probed(probe.steps(boundaries), *known)
     return found
 

@@ -289,7 +289,7 @@ def descent(network: Network, batch: Batch) -> jax.Array:
     loss = network.loss(params, batch)
     update = network.update(network.gradient(params, batch), loss)
     after = network.loss(optax.apply_updates(params, update), batch)
-    return network.loss(params, batch) - after
+    return loss - after
 
 
 def built_in() -> dict[str, Probe]:
@@ -365,11 +365,20 @@ def measure(
                 "mapping of names to numbers"
             )
         found = dict(enumerate(value)) if value.ndim else {"": value}
-    columns = {f"{name}_{key}".rstrip("_"): jnp.asarray(v) for key, v in found.items()}
-    for column, value in columns.items():
-        if value.shape or not jnp.issubdtype(value.dtype, jnp.number):
+    columns = {}
+    for key, v in found.items():
+        column, value = name if key == "" else f"{name}_{key}", jnp.asarray(v)
+        is_name = column.isidentifier() or key in recipe.layers
+        if not is_name or column in columns:
+            raise modules.OwnError(
+                f"probe {name!r} returns the key {key!r}: each needs to be a name of "
+                "its own of letters, digits and underscores, a layer or a whole number"
+            )
+        kinds = (jnp.integer, jnp.floating)
+        if value.shape or not any(jnp.issubdtype(value.dtype, k) for k in kinds):
             raise modules.OwnError(
                 f"probe {name!r} returns {value.dtype}{value.shape} as {column!r}, "
-                "which needs to be a number"
+                "which needs to be a float or an integer"
             )
-    return {column: v.astype(jnp.float32) for column, v in columns.items()}
+        columns[column] = value.astype(jnp.float32)
+    return columns

@@ -279,6 +279,14 @@ def test_lenet_5_has_its_61706_parameters():
             'identity cannot add; use shortcut "projection"',
         ),
         ({"layer": "residual", "layers": ["flatten"]}, SEQUENCE, "no projection"),
+        (
+            {
+                "layer": "residual",
+                "layers": [{"layer": "dense", "units": 5, "name": "shortcut"}],
+            },
+            (3,),
+            "name 'shortcut' inside it is that of the projection",
+        ),
         ({"layer": "residual", "layers": ["dens"]}, (3,), "layer 0: unknown .*'dense'"),
         ("residual", (3,), "needs 'layers', a list of layers"),
     ],
@@ -290,12 +298,18 @@ def test_what_does_not_fit_gets_one_line(layer, shape, message):
 
 
 def test_tokens_and_numbers_are_not_mixed():
+    def inside(layer):
+        return {"layer": "residual", "layers": [layer]}
+
     embedding = {"layer": "embedding", "vocabulary": 7, "features": 4}
+    hot = {"layer": "one_hot", "vocabulary": 7}
     ending = ["flatten", {"layer": "dense", "units": 2}]
     layers.check([embedding, *ending], (3,), 2, vocabulary=7)
     for chosen, vocabulary, message in (
         ([embedding, *ending], 8, "vocabulary 7 must be at least the data's 8"),
         ([embedding, *ending], 0, "got numbers, needs tokens"),
+        ([inside(inside(embedding)), *ending], 0, r"embedding_0\): got numbers, needs"),
+        (["flatten", inside(hot), ending[1]], 0, r"layer 1 \(.*one_hot_0\): got num"),
         ([ending[1]], 7, "got tokens of 7 kinds, needs numbers; put an embedding"),
     ):
         with pytest.raises(layers.LayerError, match=message):

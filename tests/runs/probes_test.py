@@ -3,6 +3,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -94,6 +95,9 @@ def test_a_probe_of_ones_own_is_asked_for_by_name_and_known_by_its_code(tmp_path
     [
         (lambda network, batch: jnp.ones((2, 2)), r"'mine' returns shape \(2, 2\)"),
         (lambda network, batch: {"a": jnp.ones(2)}, "as 'mine_a', which needs"),
+        (lambda network, batch: {"a b": 1.0}, "key 'a b': each needs to be a name"),
+        (lambda network, batch: {0: 1.0, "0": 2.0}, "key '0': each needs"),
+        (lambda network, batch: 1j * jnp.ones(()), "'mine', which needs to be a float"),
         (lambda network, batch: network.weights, "probe 'mine' fails: AttributeErr"),
     ],
 )
@@ -121,10 +125,40 @@ def test_a_misspelt_probe_is_answered_with_those_there_are():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
-    [("test_it", "begins as nnlab's own"), ("distance", "already")],
+    ("names", "told"),
+    [
+        (["test_it"], "begins as nnlab's own"),
+        (["distance"], "already"),
+        (["descent_x@5"], "'descent_x' begins as the columns of 'descent' do"),
+        (["b_c", "b"], "'b_c' begins as the columns of 'b' do: rename 'b'"),
+    ],
 )
-def test_names_that_columns_have_are_refused(name, told):
-    functions = {f"probes:{name}": squares}
+def test_names_that_columns_have_are_refused(names, told):
+    functions = {f"probes:{name}": squares for name in names}
+    asked = study(probes=("descent@log",))
     with pytest.raises(ValueError, match=told):
-        prepare(study(), dataset=tiny.dataset(), functions=functions)
+        prepare(asked, dataset=tiny.dataset(), functions=functions)
+
+
+def test_layers_of_any_name_have_columns():
+    class Named(nn.Module):
+        num_classes: int
+
+        @nn.compact
+        def __call__(self, x):
+            x = nn.relu(nn.Dense(4, name="a-b")(x.reshape((x.shape[0], -1))))
+            return nn.Dense(self.num_classes)(x)
+
+    data = tiny.dataset()
+    module = Named(data.num_classes)
+    (program,) = prepare(study(probes=PROBES[:1]), dataset=data, module=module)
+    assert "gradient_norm_a-b" in program.probed["gradient_norm"].columns
+
+
+def test_keys_that_differ_only_by_an_underscore_are_columns_apart():
+    def mine(network, batch):
+        return {"a": 1, "a_": 2, "": 3}
+
+    functions = {"probes:mine": mine}
+    (program,) = prepare(study(), dataset=tiny.dataset(), functions=functions)
+    assert {*program.probed["mine"].columns} == {"mine", "mine_a", "mine_a_"}

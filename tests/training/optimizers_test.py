@@ -380,6 +380,29 @@ def test_one_of_ones_own_gets_what_is_swept_and_must_be_handed_in_again(tmp_path
         nnlab.run(optimizer=lambda learning_rate: 1, show=False)
 
 
+@pytest.mark.parametrize("own", [optax.rmsprop, optax.contrib.muon])
+def test_optaxs_own_function_handed_in_stays_optaxs(own):
+    got, _ = two_steps(lambda: optimizer(Optimizer(), learning_rate=0.1, own=own))
+    wanted, _ = two_steps(lambda: own(0.1))
+    jax.tree.map(np.testing.assert_array_equal, got, wanted)
+
+
+def test_muon_reads_queries_keys_and_values_as_matrices_from_features_to_heads():
+    def step(name, shape):
+        grown = jax.random.normal(jax.random.key(0), (6, 12)).reshape(shape)
+        params = {"attention": {name: {"kernel": grown}}}
+        rule = optimizer(Optimizer(name="muon"), learning_rate=0.1)
+        update = rule.update(params, rule.init(params), params)[0]
+        return update["attention"][name]["kernel"].reshape(6, 12)
+
+    wanted = step("dense", (6, 12))
+    for name in ("query", "key", "value"):
+        got = step(name, (6, 3, 4))
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+    got = step("out", (2, 3, 12))
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_reports_know_no_optax(tmp_path):
     lion = tiny.study(**{"optimizer.name": "lion", "optimizer.b1": 0.8})
     nnlab.run(lion, workdir=tmp_path / "lion", dataset=tiny.dataset(), show=False)

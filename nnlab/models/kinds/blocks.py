@@ -45,6 +45,11 @@ def _added(layer: Mapping[str, Any], shape: Shape) -> Made:
 
     rows = rows_of(layer["layers"], shape)
     aside = shortcut(layer, shape, rows[-1].output_shape)
+    if aside and aside[0]["name"] in [row.name for row in rows]:
+        raise ValueError(
+            f"the name {aside[0]['name']!r} inside it is that of the projection of its "
+            "input; give that layer another"
+        )
     return _sum(rows, rows_of(aside, shape) if aside else ())
 
 
