@@ -11,6 +11,7 @@ sharpness, the largest eigenvalue of the loss's Hessian, is measured every 50 st
 is unstable (Cohen et al. 2021, arXiv 2103.00065).
 
 Set-up and thresholds were fixed on root seed 1; root seed 0, the default, tests them.
+It takes about 4 minutes on two cores of an AMD EPYC (n = 8 seeds, 16 networks).
 At rate 0.1 the sharpness begins above the edge, at 1.5 of it, and falls to it within
 200 steps; so only rate 0.05 shows the rise, which takes 1,500 steps.
 """

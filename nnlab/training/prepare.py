@@ -277,6 +277,7 @@ def _recipe(
     traced = program.members.traced()
     for trial in program.trials:
         _check_disturbances(trial.hyperparameters, dataset)
+        _check_loss(trial.hyperparameters, dataset, handed)
     named = modules.by_name(handed.module)
     module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
@@ -389,20 +390,31 @@ def _schedule(h: Hyperparameters, handed: Handed, num_steps: int) -> member.Sche
 
 def _loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> losses.Loss:
     """Returns a trial's loss, or the one that is handed in."""
-    if dataset.is_regression and h.loss.label_smoothing:
-        raise ValueError(
-            f"loss.label_smoothing={h.loss.label_smoothing:g} needs classes, and the "
-            f"targets of {dataset.name} are numbers: leave it out"
-        )
     mine = handed.functions.get("loss")
+    return mine or losses.find(h.loss.name, dataset.is_regression)
+
+
+def _check_loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> None:
+    """Refuses what does not go with a trial's loss, or with its targets."""
+    for name in ("label_smoothing", "class_weights"):
+        if dataset.is_regression and (value := getattr(h.loss, name)):
+            raise ValueError(
+                f"loss.{name}={value!r} needs classes, and the targets of "
+                f"{dataset.name} are numbers: leave it out"
+            )
     asked = {"name": AUTO, "label_smoothing": 0.0}
     for name, default in asked.items():
-        if mine and (value := getattr(h.loss, name)) != default:
+        value = getattr(h.loss, name)
+        if "loss" in handed.functions and value != default:
             raise ValueError(
                 f"loss.{name}={value!r} does not go with a loss of your own: leave "
                 "out one of them"
             )
-    return mine or losses.find(h.loss.name, dataset.is_regression)
+    if h.loss.name == losses.hinge.__name__ and h.loss.label_smoothing:
+        raise ValueError(
+            f"loss.label_smoothing={h.loss.label_smoothing!r} does not go with "
+            "loss.name='hinge', which knows one right class: leave it out"
+        )
 
 
 def _class_weights(h: Hyperparameters, dataset: Dataset) -> tuple[float, ...]:
@@ -476,6 +488,7 @@ def _source_training(
         csv=h.csv,
         train_size=asked.train_size,
         standardize=h.standardize,
+        center=h.center,
         model=dataclasses.replace(
             h.model,
             dropout_rate=0.0,

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.scipy.linalg import eigh_tridiagonal
 
 from nnlab.study.fields import FieldError
 from nnlab.training import member, metrics, modules, own
@@ -217,13 +218,17 @@ def _largest_eigenvalue(
         # Rows that are not there yet repeat the first, and change no largest value.
         there = jnp.arange(MOST_ITERATIONS) < stop
         linked = jnp.where(there[1:], off[:-1], 0.0)
-        whole = jnp.diag(jnp.where(there, diagonal, diagonal[0]))
-        values, vectors = jnp.linalg.eigh(
-            whole + jnp.diag(linked, 1) + jnp.diag(linked, -1)
+        # LAPACK's, of many matrices at once, wait for each other on a CPU of two cores.
+        second, largest = eigh_tridiagonal(
+            jnp.where(there, diagonal, diagonal[0]),
+            linked,
+            eigvals_only=True,
+            select="i",
+            select_range=(MOST_ITERATIONS - 2, MOST_ITERATIONS - 1),
         )
-        residual = beta * jnp.abs(vectors[stop - 1, -1])
-        gap = jnp.maximum(values[-1] - values[-2], residual)
-        return stop, state, values[-1], residual**2 / gap
+        residual = beta * _last_entry(diagonal, off, stop, largest)
+        gap = jnp.maximum(largest - second, residual)
+        return stop, state, largest, residual**2 / gap
 
     def goes_on(carry: Any) -> jax.Array:
         stop, _, value, error = carry
@@ -233,6 +238,30 @@ def _largest_eigenvalue(
     first = jnp.int32(0), state, jnp.float32(0.0), jnp.float32(jnp.inf)
     found: jax.Array = jax.lax.while_loop(goes_on, stretch, first)[2]
     return found
+
+
+def _last_entry(
+    diagonal: jax.Array, off: jax.Array, size: jax.Array, value: jax.Array
+) -> jax.Array:
+    """Returns the size of the last entry of a tridiagonal matrix's unit eigenvector.
+
+    The matrix is the first `size` rows and columns. The recurrence runs from the last
+    entry, which is small, to the first, and is scaled on its way.
+    """
+
+    def step(i: jax.Array, carry: Any) -> Any:
+        row = size - 1 - i
+        now, after, total, last = carry
+        behind = jnp.where(row < size - 1, off[row], 0.0) * after
+        before = ((value - diagonal[row]) * now - behind) / off[row - 1]
+        scale = 1 / jnp.maximum(1.0, jnp.abs(before))
+        before, now, last = before * scale, now * scale, last * scale
+        return before, now, total * scale**2 + before**2, last
+
+    one = jnp.float32(1.0)
+    begun = one, jnp.float32(0.0), one, one
+    *_, total, last = jax.lax.fori_loop(0, size - 1, step, begun)
+    return last / jnp.sqrt(total)
 
 
 def noise_scale(network: Network, batch: Batch) -> dict[str, jax.Array]:

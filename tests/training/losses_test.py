@@ -141,3 +141,14 @@ def test_class_weights_fit_the_classes():
     base = tiny.study().base.replace({"loss.class_weights": (1, 2)})
     with pytest.raises(ValueError, match="needs a weight for each class; arrays has 3"):
         networks(dataclasses.replace(tiny.study(), base=base), dataset=tiny.dataset())
+
+
+def test_smoothing_of_any_trial_is_refused_where_it_does_not_go():
+    sweep = ({"loss.label_smoothing": 0.0}, {"loss.label_smoothing": 0.1})
+    study = dataclasses.replace(tiny.study(), sweep=sweep)
+    mine = {"loss": lambda outputs, targets: outputs.sum(axis=1)}
+    with pytest.raises(ValueError, match="a loss of your own"):
+        networks(study, dataset=tiny.dataset(), functions=mine)
+    hinge = tiny.study(**{"loss.name": "hinge", "loss.label_smoothing": 0.1})
+    with pytest.raises(ValueError, match="one right class"):
+        networks(hinge, dataset=tiny.dataset())
