@@ -264,8 +264,8 @@ def optimizer(
         and so are left out. The steps are the same except for rounding.
       own: makes the rule in the place of optax's function.
 
-    The state does not depend on the traced values, so that these may change at every
-    step.
+    It is made anew at every step, whose rate may be another. Numbers that begin its
+    state, such as adagrad's `initial_accumulator_value`, are those of the first step.
 
     Source: Sutskever et al., "On the importance of initialization and momentum in deep
     learning" (2013), for sgd; Kingma and Ba, "Adam" (2015); Loshchilov and Hutter,

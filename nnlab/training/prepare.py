@@ -357,6 +357,12 @@ def _row(values: np.ndarray | None) -> np.ndarray | None:
 
 def _mup(h: Hyperparameters, recipe: member.Recipe, own_rule: Any) -> member.Recipe:
     """Returns a recipe with the factors of the maximal update parametrization."""
+    if isinstance(recipe.module, modules.Called):
+        raise FieldError(
+            "model.parametrization",
+            "='mup' knows the layers of nnlab's own models alone, not of a module of "
+            "yours: set it to 'standard'",
+        )
     if not h.model.init.startswith(groups.FAN_IN):
         raise FieldError(
             "model.parametrization",

@@ -339,10 +339,7 @@ def find(name: str) -> Probe:
     """
     known = built_in()
     if name not in known:
-        listed = ", ".join(known)
-        raise FieldError(
-            "probes", f": no {name!r}{nearest(name, known)}; there are {listed}"
-        )
+        raise FieldError("probes", f": no {name!r}{nearest(name, known)}")
     return known[name]
 
 

@@ -3,10 +3,12 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from nnlab.data import Dataset
 from nnlab.models.stack import LEAST_RUN
@@ -183,3 +185,10 @@ def test_at_the_base_width_mup_is_the_standard():
         for name in ("mup", "standard")
     )
     jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_mup_does_not_know_the_layers_of_a_module_of_ones_own():
+    module = nn.Sequential([lambda x: x.reshape(len(x), -1), nn.Dense(3)])
+    study = tiny.study(**{"model.parametrization": "mup"})
+    with pytest.raises(ValueError, match="not of a module of yours"):
+        prepare.networks(study, dataset=tiny.dataset(), module=module)
