@@ -391,7 +391,8 @@ def _network(
             "hand it in as module="
         )
     if mine:
-        handed = Own(module=own.of_module(mine, about["input_shape"]))
+        seen = modules.input_type(about.get("vocabulary", 0))
+        handed = Own(module=own.of_module(mine, about["input_shape"], seen))
         try:
             doubts = resume.check_own(trained, handed)
         except ValueError as error:

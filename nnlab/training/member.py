@@ -217,12 +217,14 @@ def shapes(
     return state, traced, a_key
 
 
-def shapes_of_variables(module: Any, input_shape: Sequence[int]) -> Any:
+def shapes_of_variables(
+    module: Any, input_shape: Sequence[int], dtype: Any = jnp.float32
+) -> Any:
     """Returns the shapes and types of a module's "params", "batch_stats" and so on."""
     return jax.eval_shape(
         lambda key, x: module.init(key, x, train=False),
         jax.eval_shape(lambda: key(0)),
-        jax.ShapeDtypeStruct((1, *input_shape), jnp.float32),
+        jax.ShapeDtypeStruct((1, *input_shape), dtype),
     )
 
 

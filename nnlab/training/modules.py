@@ -238,13 +238,20 @@ def chosen(named: Mapping[str, Called], by: Module) -> Called:
     return named[name if name in named else ""].with_attributes(values)
 
 
-def check(module: Called, shape: Sequence[int], is_scaled: bool) -> None:
-    """Refuses a network that cannot train on examples of a shape.
+def input_type(vocabulary: int) -> Any:
+    """Returns the type of what a network sees: tokens, if there are any, or numbers."""
+    return jnp.int32 if vocabulary else jnp.float32
+
+
+def check(
+    module: Called, shape: Sequence[int], is_scaled: bool, dtype: Any = jnp.float32
+) -> None:
+    """Refuses a network that cannot train on examples of a shape and type.
 
     Its parameters must be float32, and what it keeps must have the shapes and types
     with which it began. If `is_scaled`, `init_scale` must be a factor on some of them.
     """
-    x = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    x = jax.ShapeDtypeStruct((2, *shape), dtype)
     key = jax.eval_shape(lambda: jax.random.key(0))
     begun = jax.eval_shape(module.init, key, x)
     what, params = f"module {module.name!r}", _leaves(begun["params"])

@@ -25,7 +25,7 @@ from jax.extend import core
 
 from nnlab.data import Dataset
 from nnlab.study import Own, OwnModule
-from nnlab.training.modules import Called, attributes_of, naming
+from nnlab.training.modules import Called, attributes_of, input_type, naming
 
 _MOST_TEXT = 200
 """Most characters of an attribute's value."""
@@ -98,8 +98,9 @@ def record(
     Raises:
       ValueError: one of them fails.
     """
+    dtype = input_type(dataset.vocabulary)
     return Own(
-        module=of_module(module, dataset.input_shape) if module else None,
+        module=of_module(module, dataset.input_shape, dtype) if module else None,
         metrics={
             name: _of_metric(name, metric, dataset)[1]
             for name, metric in metrics.items()
@@ -107,14 +108,16 @@ def record(
     )
 
 
-def of_module(module: Called, shape: Sequence[int]) -> OwnModule:
-    """Records what a module computes on examples of a shape.
+def of_module(
+    module: Called, shape: Sequence[int], dtype: Any = np.float32
+) -> OwnModule:
+    """Records what a module computes on examples of a shape and type.
 
     Raises:
       ValueError: it fails.
     """
     key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
-    one, two = (jax.ShapeDtypeStruct((n, *shape), np.float32) for n in (1, 2))
+    one, two = (jax.ShapeDtypeStruct((n, *shape), dtype) for n in (1, 2))
     rate = jax.ShapeDtypeStruct((), np.float32)
 
     def init(key: Any, x: Any) -> Any:

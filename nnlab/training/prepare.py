@@ -292,7 +292,8 @@ def _recipe(
         )
     else:
         is_scaled = bool((traced["init_scale"] != 1).any())
-        modules.check(module, dataset.input_shape, is_scaled)
+        seen = modules.input_type(dataset.vocabulary)
+        modules.check(module, dataset.input_shape, is_scaled, seen)
     own_rule = handed.functions.get("optimizer")
     if isinstance(module, Stack) and (
         own_rule or h.optimizer.name in optimizers.BY_LAYER
@@ -301,7 +302,7 @@ def _recipe(
     scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
-        layers=_layer_names(module, dataset.input_shape, rows),
+        layers=_layer_names(module, dataset, rows),
         runs=module.runs if isinstance(module, Stack) else {},
         optimizer=functools.partial(
             optimizers.optimizer,
@@ -369,7 +370,9 @@ def _mup(h: Hyperparameters, recipe: member.Recipe, own_rule: Any) -> member.Rec
             f"='mup' needs a model.init that begins with {' or '.join(groups.FAN_IN)}, "
             f"not {h.model.init!r}",
         )
-    shapes = member.shapes_of_variables(recipe.module, recipe.input_shape)["params"]
+    shapes = member.shapes_of_variables(
+        recipe.module, recipe.input_shape, member.input_type(recipe)
+    )["params"]
     rates, scales = groups.mup(
         shapes,
         recipe.layers,
@@ -727,7 +730,7 @@ def _moments(inputs: np.ndarray) -> tuple[float, float]:
 
 def _layer_names(
     module: nn.Module | modules.Called,
-    input_shape: Sequence[int],
+    dataset: Dataset,
     rows: Sequence[layers.LayerRow],
 ) -> tuple[str, ...]:
     """Returns the names of the layers with parameters, in the order of the network.
@@ -737,7 +740,9 @@ def _layer_names(
     """
     names: Any = [row.name for row in rows if row.parameters]
     if not rows:
-        shapes = member.shapes_of_variables(module, input_shape)
+        shapes = member.shapes_of_variables(
+            module, dataset.input_shape, modules.input_type(dataset.vocabulary)
+        )
         names = labels.in_order(shapes.get("params", {}))
     if not names:
         raise ValueError("the model has no parameters to train")
@@ -751,7 +756,9 @@ def _check_logits(recipe: member.Recipe, state: Any, dataset: Dataset) -> None:
         ),
         state.params,
         state.batch_stats,
-        jax.ShapeDtypeStruct((2, *dataset.input_shape), np.float32),
+        jax.ShapeDtypeStruct(
+            (2, *dataset.input_shape), modules.input_type(dataset.vocabulary)
+        ),
     )
     shape = jax.tree.map(jnp.shape, logits)
     if shape != (wanted := (2, dataset.num_classes)):

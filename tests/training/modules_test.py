@@ -16,6 +16,7 @@ from nnlab.study.hyperparameters import Module
 from nnlab.training import modules, own
 from nnlab.training.handed import Handed
 from nnlab.training.population import Population
+from nnlab.training.prepare import networks
 
 X = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
 
@@ -72,6 +73,27 @@ def test_a_module_is_called_as_it_takes_it(module):
     variables = program.recipe.module.init(jax.random.key(0), X)
     logits = program.recipe.module.apply(variables, X, train=False)
     assert (logits.shape, logits.dtype) == ((5, 3), np.float32)
+
+
+class Reads(nnx.Module):
+    """Reads tokens, as `calls("nn.Embed(...)")` does in Linen."""
+
+    def __init__(self, rngs):
+        self.embed = nnx.Embed(12, 4, rngs=rngs)
+        self.head = nnx.Linear(4, 7, rngs=rngs)
+
+    def __call__(self, x):
+        return self.head(self.embed(x).mean(1))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [calls("nn.Dense(7)(nn.Embed(12, 4)(x).mean(1))"), Reads],
+)
+def test_a_module_of_ones_own_reads_tokens(module):
+    study = tiny.study(dataset="modular_addition:7", batch_size=8)
+    (program,) = networks(study, module=module)
+    assert own.record(program.recipe.module, {}, program.dataset).module.code
 
 
 class Counts(nn.Module):
