@@ -60,15 +60,17 @@ def get_config(arg: str = "") -> ConfigDict:
 
     early = {"right_quantity": at(0.25, "train_loss")}
     claims = (
-        higher("It rises", at(0.9), SLOW, SLOW, right_quantity=at(0.1)),
+        higher("The sharpness rises", at(0.9), SLOW, SLOW, right_quantity=at(0.1)),
         same_within("At rate 0.05 it reaches 2/rate", 0.1, at(0.9), SLOW, 1.0),
         same_within("At rate 0.1 it is at 2/rate", 0.1, at(0.5), FAST, 1.0),
-        same_within("There it stays", 0.1, at(1.0), FAST, 1.0),
+        same_within("At rate 0.1 it stays there", 0.1, at(1.0), FAST, 1.0),
         same_within("It goes as 1/rate", 0.1, at(0.9), SLOW, FAST),
         lower("The loss rises at some steps", best("descent"), FAST, 0.0),
-        lower("In the long run it falls", at(1, "train_loss"), FAST, FAST, **early),
+        lower(
+            "In the long run the loss falls", at(1, "train_loss"), FAST, FAST, **early
+        ),
     )
-    config.claims = answering(claims, "It rises", "reaches", "There it stays")
+    config.claims = answering(claims, "sharpness rises", "reaches", "stays there")
     return config
 
 

@@ -74,6 +74,7 @@ class Part:
 SECTIONS = {
     "curves": "Learning curves",
     "along": "Against {along}",
+    "probes": "Measured along training",
     "final": "Results against {swept}",
     "moved": "Moved and rotated images",
     "maps": "Maps",
@@ -97,7 +98,7 @@ _PARTS = (
     Part("map", "maps", maps.metric_map, _TESTED, tells=_LAST),
     Part("sizes", "final", sizes.against_sizes, _TESTED, tells=_LAST),
     Part("divergence", "maps", maps.divergence_map, tells="diverged"),
-    Part("probes", "along", learning.probes),
+    Part("probes", "probes", learning.probes),
     Part("active_units", "models", learning.active_units, tells=".* .*active_share"),
     Part("gradients", "models", gradient_norms.gradients, tells=".*grad_norm"),
     Part("costs", "", lambda findings: ()),  # a table, see `report.costs`
