@@ -38,6 +38,7 @@ from nnlab.training import (
     groups,
     losses,
     member,
+    metrics,
     modules,
     optimizers,
     own,
@@ -99,6 +100,7 @@ def prepare(
             if drawing:
                 drawing = drawing.limit(h.train_size)
                 dataset = drawing.dataset(dataset, 0)
+            _check_targets(dataset)
             program = Program(
                 members=some,
                 hyperparameters=h,
@@ -134,6 +136,16 @@ def own_of(study: Study, handed: Handed) -> Own:
     (first,) = networks(study, members=[next(grown)], **vars(handed))
     codes = {f"{OWN_PROBE}{t}": first.probed[name_of(t)].code for t in handed.probes}
     return dataclasses.replace(found, functions={**found.functions, **codes})
+
+
+def _check_targets(dataset: Dataset) -> None:
+    """Refuses a regression that has nothing to explain."""
+    for name in SPLITS if dataset.is_regression else ():
+        if not metrics.variance(getattr(dataset, name).labels):
+            raise ValueError(
+                f"all {name} targets of {dataset.name} are equal, and R² compares "
+                "errors with how they differ: add examples"
+            )
 
 
 def networks(study: Study, **options: Any) -> list[NetworkProgram]:

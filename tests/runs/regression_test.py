@@ -118,3 +118,14 @@ def test_classes_alone_have_smoothed_labels_and_hinges(data, tmp_path):
     ]:
         with pytest.raises(ValueError, match=said):
             nnlab.run(dataset=data, workdir=tmp_path, show=False, **{name: value})
+
+
+@pytest.mark.parametrize("model", ["mlp", "boosted_trees"])
+def test_targets_that_do_not_differ_are_refused(model, tmp_path):
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(60, 3)), rng.normal(size=60)
+    equal = (inputs, targets, inputs[:5], np.full(5, 0.5))
+    with pytest.raises(ValueError, match="all test targets of arrays are equal"):
+        nnlab.run(
+            dataset=equal, model={"name": model}, show=False, workdir=tmp_path / "run"
+        )
