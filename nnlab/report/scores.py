@@ -6,6 +6,9 @@ from typing import NamedTuple
 from nnlab.results import Results
 from nnlab.words import numbers
 
+_LONG = 1e4
+"""R² of networks that fail are this low; three digits then say enough."""
+
 
 class Score(NamedTuple):
     """What trials are compared by, and how its values are written.
@@ -32,10 +35,15 @@ class Score(NamedTuple):
         return f"{split} {self.name}{', ' * bool(self.unit)}{self.unit}"
 
     def text(self, value: float) -> str:
-        """Returns a value: "96.1 %" or "0.961"."""
+        """Returns a value: "96.1 %" or "0.961".
+
+        >>> ACCURACY.text(0.961), R2.text(0.961), R2.text(5.6e14)
+        ('96.1 %', '0.961', '5.6e+14')
+        """
         if self.unit:
             return numbers.percent(value)
-        return numbers.true_minus(numbers.fixed(value, 3))
+        plain = numbers.fixed(value, 3)
+        return numbers.true_minus(plain if abs(value) < _LONG else f"{value:.3g}")
 
     def values(self, values: list[float]) -> list[str]:
         """Returns values without their unit, the last with it: "95.1", "96.3 %"."""

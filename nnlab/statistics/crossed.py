@@ -148,13 +148,14 @@ def _example_squares(sums: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
       sums: over the n seeds, floats (..., N). They are overwritten.
     """
     size = sums.shape[-1]
-    sums -= sums.mean(axis=-1, keepdims=True)
-    np.square(sums, out=sums)
-    second = sums.mean(axis=-1)
-    fourth = np.einsum("...i,...i->...", sums, sums) / size
-    # The variance of a sample variance is (kurtosis - 1) / N of its square.
-    excess = fourth - second**2
-    with np.errstate(divide="ignore", invalid="ignore"):
+    # R² of a network that fails may be as low as numbers go.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        sums -= sums.mean(axis=-1, keepdims=True)
+        np.square(sums, out=sums)
+        second = sums.mean(axis=-1)
+        fourth = np.einsum("...i,...i->...", sums, sums) / size
+        # The variance of a sample variance is (kurtosis - 1) / N of its square.
+        excess = fourth - second**2
         freedom = np.fmin(size - 1, 2 * size * second**2 / excess)
     return second / (size - 1) / n**2, freedom
 

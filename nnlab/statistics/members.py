@@ -194,7 +194,8 @@ def reduce_members(results: Results, trial: int, quantity: Quantity) -> np.ndarr
     final = final_values(results, trial, curve)
     pick = np.fmax if is_score(quantity.metric) else np.fmin
     best = pick.reduce(curve.values, axis=1)
-    value = {"final": final, "best": best, "best_minus_final": best - final}
+    with np.errstate(invalid="ignore"):  # of an infinite loss, or R²
+        value = {"final": final, "best": best, "best_minus_final": best - final}
     if reduction == "drop_from_test":
         test = carried_forward(results, trial, results.test_score)
         value["drop_from_test"] = final_values(results, trial, test) - final
