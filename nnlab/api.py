@@ -570,7 +570,7 @@ class Outcome:
     @_briefly
     def plot(
         self,
-        what: str = "validation_accuracy",
+        what: str = "",
         *,
         x: Along = "epoch",
     ) -> "Plot":
@@ -578,13 +578,15 @@ class Outcome:
 
         Args:
           what: a column of the curves, such as "train_loss", or one of `study.PARTS`,
-            such as "final", "map" or "confusion".
+            such as "final", "map" or "confusion"; by default the validation accuracy,
+            or R².
           x: the horizontal axis of a metric.
 
         Raises:
           ValueError: nothing has that name, or the results do not allow it.
         """
         draw: Callable[[], tuple[Sketch, ...]]
+        what = what or self.results.validation_score
         if (part := catalog.PARTS.get(what)) and part.section:
             if what in PICTURES and what not in self.study.figures:
                 raise ValueError(
@@ -653,8 +655,8 @@ class Outcome:
         return "\n".join([self.study.question, *self.answer, last])
 
     def _repr_html_(self) -> str:
-        measured = "validation_accuracy" in self.results.metrics
-        what = "rates" if "rates" in self.study.figures else "validation_accuracy"
+        measured = self.results.validation_score in self.results.metrics
+        what = "rates" if "rates" in self.study.figures else ""
         figures = [self.plot(what)] if self.findings.ran and measured else []
         loader = jinja2.PackageLoader("nnlab.report", "templates")
         pages = jinja2.Environment(autoescape=True, finalize=visible, loader=loader)

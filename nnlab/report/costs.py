@@ -61,7 +61,7 @@ def _cells(
         mean, low, high = findings.level(best, Quantity(metric=metric))
         return score.level(mean, high, low)
 
-    sets = (f"test_{name}_accuracy" for name in moved_sets(findings))
+    sets = (score.of(f"test_{name}") for name in moved_sets(findings))
     return {
         "program": _program(results, program["trials"]),
         "parameters": number(program["parameters"]),
@@ -72,7 +72,7 @@ def _cells(
         "inferences/s": median("inferences_per_second"),
         "inferences/s, batch 1": median("inferences_per_second_batch_1"),
         score.header("test"): level(score.of("test")),
-        **{f"{words(metric)}, %": level(metric) for metric in sets},
+        **{f"{words(m)}{', ' * bool(score.unit)}{score.unit}": level(m) for m in sets},
         "seeds": "0" if best is None else str(findings.alive(best).sum()),
         **({"accuracies of" if score.unit else "R² of": name} if shares else {}),
     }

@@ -500,9 +500,11 @@ def _values(
         reached = f"{time.reached} of {time.n}"
         cells["reached by"] = reached if time.n else numbers.NONE
     cells |= {header: str(row[f"n_{status}"]) for header, status in fates.items()}
-    sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
-    cells |= {f"{name}, %": mean(m) for name, m in sets.items()}
-    cells |= {f"drop, {name}, points": mean(f"{m}_drop") for name, m in sets.items()}
+    sets = {name: score.of(f"test_{name}") for name in moved_sets(findings)}
+    unit, apart = (f", {text}" * bool(text) for text in (score.unit, score.apart))
+    cells |= {f"{name}{unit}": mean(m, score.factor) for name, m in sets.items()}
+    for name, metric in sets.items():
+        cells[f"drop, {name}{apart}"] = mean(f"{metric}_drop", score.factor)
     for metric in (f"test_{name}" for name in results.study.further_metrics()):
         if metric in results.metrics and is_accuracy(metric):
             cells[f"{words(metric)}, %"] = mean(metric)

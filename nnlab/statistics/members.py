@@ -6,6 +6,7 @@ diverged are counted separately.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -106,11 +107,19 @@ def carried_forward(results: Results, trial: int, metric: str) -> Curve:
     values = curve.values.copy()
     for seed in np.flatnonzero(has_status(results, trial, STOPPED)):
         best_step = int(results.member(trial, "best_step")[seed])
-        best = np.searchsorted(curve.steps, best_step)
+        best = _last_until(curve, best_step)
         known = np.flatnonzero(~np.isnan(values[seed]))
         if known.size:
-            values[seed, known[-1] + 1 :] = values[seed, best]
+            values[seed, known[-1] + 1 :] = values[seed, best] if best >= 0 else np.nan
     return dataclasses.replace(curve, values=values)
+
+
+def _last_until(curve: Curve, steps: Any) -> Any:
+    """Returns the places of the last rows up to some steps; -1 for none.
+
+    What a probe measured at steps of its own may not be known at the best evaluation.
+    """
+    return np.searchsorted(curve.steps, steps, side="right") - 1
 
 
 def final_values(results: Results, trial: int, curve: Curve) -> np.ndarray:
@@ -126,8 +135,9 @@ def final_values(results: Results, trial: int, curve: Curve) -> np.ndarray:
     kept = known.shape[1] - 1 - known[:, ::-1].argmax(axis=1)  # the last known
     early = np.flatnonzero(keep_best(results, trial))
     best = results.member(trial, "best_step")[early].astype(np.int64)
-    kept[early] = np.searchsorted(curve.steps, best)
-    return np.take_along_axis(curve.values, kept[:, None], axis=1)[:, 0]
+    kept[early] = _last_until(curve, best)
+    found = np.take_along_axis(curve.values, np.maximum(kept, 0)[:, None], axis=1)[:, 0]
+    return np.where(kept >= 0, found, np.nan)
 
 
 def reduce_members(results: Results, trial: int, quantity: Quantity) -> np.ndarray:

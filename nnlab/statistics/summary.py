@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of trials, ``summary.csv``."""
 
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nnlab.results import table
-from nnlab.study import Quantity
+from nnlab.study import SCORES, Quantity
 
 if TYPE_CHECKING:
     from nnlab.statistics.findings import Findings
@@ -79,8 +80,9 @@ def _quantities(metrics: tuple[str, ...]) -> Iterator[tuple[str, Quantity]]:
     for metric in metrics:
         if metric.startswith(("train_", "validation_", "test_")):
             yield metric, Quantity(metric=metric)
-    for kind in ("moved", "rotated"):
-        if {"test_accuracy", metric := f"test_{kind}_accuracy"} <= {*metrics}:
+    pairs = itertools.product(("moved", "rotated"), SCORES)
+    for kind, score in pairs:
+        if {f"test_{score}", metric := f"test_{kind}_{score}"} <= {*metrics}:
             quantity = Quantity(metric=metric, reduction="drop_from_test")
             yield f"{metric}_drop", quantity
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
+import nnlab
 from nnlab import results
 from nnlab.runs import experiment
 from nnlab.runs.rerun import rerun
@@ -162,3 +163,21 @@ def test_keys_that_differ_only_by_an_underscore_are_columns_apart():
     functions = {"probes:mine": mine}
     (program,) = prepare(study(), dataset=tiny.dataset(), functions=functions)
     assert {*program.probed["mine"].columns} == {"mine", "mine_a", "mine_a_"}
+
+
+@pytest.mark.slow
+def test_what_was_kept_has_the_last_measurement_before_it(tmp_path):
+    found = nnlab.run(
+        probes=("distance@7",),
+        early_stopping={"patience": 2},
+        num_epochs=8,
+        num_seeds=3,
+        train_size=200,
+        show=False,
+        workdir=tmp_path / "run",
+    )
+    best = found.members()["best_step"].to_numpy()
+    curve = found.results.curve(0, "distance")
+    wanted = [values[curve.steps <= b][-1] for values, b in zip(curve.values, best)]
+    np.testing.assert_array_equal(found.findings.final(0, "distance"), wanted)
+    assert found.report().path.exists()

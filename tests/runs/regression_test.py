@@ -129,3 +129,23 @@ def test_targets_that_do_not_differ_are_refused(model, tmp_path):
         nnlab.run(
             dataset=equal, model={"name": model}, show=False, workdir=tmp_path / "run"
         )
+
+
+@pytest.mark.slow
+def test_images_with_numbers_are_scored_on_moved_sets_too(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, size=(80, 6, 6, 1), dtype=np.uint8)
+    targets = images[:, :3].mean(axis=(1, 2, 3)) - images[:, 3:].mean(axis=(1, 2, 3))
+    found = nnlab.run(
+        dataset=(images, targets),
+        test_sets={"moved_pixels": 1},
+        figures=("test_sets", "costs"),
+        sweep={"optimizer.learning_rate": [0.01, 0.1]},
+        num_seeds=3,
+        num_epochs=3,
+        show=False,
+        workdir=tmp_path / "run",
+    )
+    assert "R²" in found.report().path.read_text()
+    assert {"test_moved_r2_mean", "test_moved_r2_drop_mean"} <= {*found.summary()}
+    assert found.plot() is not None
