@@ -262,9 +262,13 @@ def identity(
         del static["num_epochs"]  # may grow
     del static["dataset"]  # a path, which may change
     data = config["datasets"][trials[0].hyperparameters.data]
+    always = Hyperparameters().identity()  # others are there only where they are set
     own = [
-        (trial.index, *(v for p, v in flat.items() if differs(p, v)))
-        for trial, flat in zip(trials, flats)
+        (
+            t.index,
+            *(v if p in always else (p, v) for p, v in f.items() if differs(p, v)),
+        )
+        for t, f in zip(trials, flats)
     ]
     added = {f.name for f in dataclasses.fields(Study) if "later" in f.metadata}
     fields, plain = _flat(study), _flat(Study())

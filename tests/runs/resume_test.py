@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import itertools
 
 import pytest
+import tiny
 
 from nnlab.runs import resume
 from nnlab.study import Own, OwnModule, Study
@@ -312,3 +314,16 @@ def test_another_module_or_metric_is_named_by_what_differs(new, message):
 def test_of_unknown_code_and_of_other_versions_it_is_said(code):
     (doubt,) = resume.check_own(MINE, other(code))
     assert doubt == "whether the code of module 'Mine' has changed cannot be told"
+
+
+def test_checkpoints_of_other_fields_with_the_same_values_are_others():
+    def identity(path):
+        made = tiny.study(**{"optimizer.name": "adam"})
+        made = dataclasses.replace(made, sweep=({path: 0.95}, {path: 0.9}))
+        record = {"trials": [0, 1], "index": 0, "first_seed": 0, "num_seeds": 1}
+        data = {made.base.data: {"digest": "d"}}
+        return resume.identity(made, record, {"datasets": data})
+
+    paths = ("optimizer.b1", "optimizer.b2", "input_noise", "average_decay")
+    found = [identity(path) for path in paths]
+    assert all(a != b for a, b in itertools.combinations(found, 2))
