@@ -85,6 +85,7 @@ def torment(victims, folder: pathlib.Path, kills: int, seed: int, **how) -> floa
     return ratio
 
 
+@pytest.mark.long
 def test_a_few_kills_change_nothing(victims, tmp_path):
     assert torment(victims, tmp_path, kills=2, seed=0) <= 1.5
 

@@ -86,6 +86,7 @@ def assert_counts_change_nothing(whole, folder, names, counts):
         assert (found["count"], found["processes"]) == expected
 
 
+@pytest.mark.long
 def test_tables_of_several_processes_are_those_of_one(whole, tmp_path):
     assert_counts_change_nothing(whole, tmp_path, DEFAULT, COUNTS)
 

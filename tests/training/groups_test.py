@@ -166,7 +166,9 @@ def changes(width, **settings):
     "rule",
     [
         pytest.param({"optimizer.name": "sgd", RATE: 0.1}, id="sgd"),
-        pytest.param({"optimizer.name": "adam", RATE: 0.003}, id="adam"),
+        pytest.param(
+            {"optimizer.name": "adam", RATE: 0.003}, id="adam", marks=pytest.mark.long
+        ),
     ],
 )
 def test_with_mup_no_layer_s_change_grows_or_falls_with_the_width(rule):
