@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
+import tiny
 
 import nnlab
 from nnlab.study import Hyperparameters, Optimizer
@@ -18,7 +19,6 @@ from nnlab.training import optimizers
 from nnlab.training.optimizers import optimizer
 from nnlab.training.prepare import networks
 from nnlab.training.schedules import factor
-from tests import tiny
 
 NAMES = ("sgd", "adam", "adamw", "rmsprop")
 SUPPORTED = [name for name in optimizers.names() if name not in optimizers.REFUSED]
