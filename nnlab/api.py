@@ -61,6 +61,7 @@ from nnlab.study import (
     sweep,
 )
 from nnlab.study.fitting import fitted
+from nnlab.study.values import split
 from nnlab.watch import notebook, terminal
 from nnlab.words import errors, numbers, spelling
 
@@ -249,7 +250,8 @@ def run(
         that is done, float32 (), to a factor on the learning rate.
       optimizer: a function in place of the study's optimizer, from the keyword
         learning_rate, and those fields of `optimizer` that are set or swept, to an
-        optax.GradientTransformation. All three may be mappings of fields instead.
+        optax.GradientTransformation. All three may be mappings of fields instead, or
+        a name, such as "lion".
       probes: what to measure along training: names for the study's field `probes`, or
         functions, ``{name: function}``. A function takes a `Network` and a `Batch` of
         `nnlab.training.probes`, and returns a number, a vector or a mapping of names to
@@ -272,7 +274,11 @@ def run(
     own = _dataset(dataset)
     mine = dict(probes) if isinstance(probes, Mapping) else {}
     doors = {"loss": loss, "schedule": schedule, "optimizer": optimizer}
-    doors = {name: of for name, of in doors.items() if of is not None}
+    doors = {
+        name: {"name": of} if isinstance(of, str) else of
+        for name, of in doors.items()
+        if of is not None
+    }
     named = {name for name, of in doors.items() if isinstance(of, Mapping)}
     fields |= {name: doors[name] for name in named}
     functions: dict[str, Any] = {n: of for n, of in doors.items() if n not in named}
@@ -285,7 +291,7 @@ def run(
         plain = define(study, **{k: v for k, v in fields.items() if k != "claims"})
         fields["sweep"] = sweep.over_modules(names, plain.sweep)
     if probes and not mine:
-        fields["probes"] = probes
+        fields["probes"] = split(probes) if isinstance(probes, str) else probes
     asked = define(study, **fields)
     if texts := [c for c in fields.get("claims", ()) if isinstance(c, str)]:
         claims = of_study(asked, texts, own_metrics, mine)
@@ -366,6 +372,11 @@ def find_rate(
     """
     if _names(module):
         raise ValueError("find_rate is about one network: hand in one module")
+    if mine := [name for name in ("loss", "optimizer") if callable(fields.get(name))]:
+        raise ValueError(
+            f"find_rate takes no {mine[0]} of your own: sweep optimizer.learning_rate "
+            f"by nnlab.run({mine[0]}=...)"
+        )
     asked = define(study, **fields)
     ranged = rate_range.study_of(
         asked, low=low, high=high, count=count, seeds=seeds, steps=steps

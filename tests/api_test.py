@@ -148,6 +148,8 @@ def test_a_file_that_holds_no_study_is_named(tmp_path, text):
         ({"sweep": {"model.name": "mlp"}}, "needs a list of values, not 'mlp'"),
         ({"sweep": {"batch_size": []}}, "has no values"),
         ({"num_seeds": 0}, "num_seeds=0 must be at least 1"),
+        ({"loss": "hing"}, "'hing' is no loss; did you mean 'hinge'"),
+        ({"probes": "sharpnes@5"}, "no 'sharpnes'; did you mean 'sharpness'"),
         ({"dataset": (np.zeros(3),)}, "dataset holds 1 array: it needs"),
         (
             {"claims": ["test_secnd() > 0"], "own_metrics": {"second": second_guess}},
@@ -408,6 +410,8 @@ def test_attributes_of_a_module_are_fields(tmp_path):
             nnlab.run(FIELDS, sweep={path: [(4,), (9,)]}, workdir=tmp_path, **given)
     with pytest.raises(ValueError, match="find_rate is about one network"):
         nnlab.find_rate(FIELDS, **given | {"module": [Wide(), Own()]})
+    with pytest.raises(ValueError, match="find_rate takes no loss of your own"):
+        nnlab.find_rate(FIELDS, loss=lambda outputs, targets: outputs[:, 0], **given)
 
 
 def test_resuming_asks_for_the_same_module_and_metrics(found):

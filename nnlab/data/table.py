@@ -280,7 +280,7 @@ def told_of(cells: Cells, classes: labels.Encoded) -> list[str]:
         return []
     return [
         f"column {cells.label!r} holds many numbers, so this is a regression: "
-        "csv.task=classification makes each a class"
+        "csv.task=classification makes classes of them, if each has examples enough"
     ]
 
 
@@ -321,13 +321,11 @@ def classes_of(cells: Cells) -> labels.Encoded:
     found = (
         f"{path} has {number:,} different labels in column {label!r} of {count:,} rows"
     )
-    if is_quantity:
-        raise ValueError(
-            f"{found}, all numbers: leave out csv.task=classification to learn them as "
-            "numbers, or put them into a few bins (pandas.cut) and give each a name"
-        )
     if 2 * number > count:
-        raise ValueError(f"{found}: a class needs two examples on average")
+        hint = "; leave out csv.task=classification to learn them as numbers"
+        raise ValueError(
+            f"{found}: a class needs two examples on average{hint * is_quantity}"
+        )
     return classes
 
 

@@ -30,17 +30,17 @@ def rungs(
 
 
 def worst(
-    accuracy: np.ndarray, training: np.ndarray, chance: float, factor: int
+    values: np.ndarray, training: np.ndarray, least: float, factor: int
 ) -> np.ndarray:
     """Returns which trials end at a rung: all but the best 1/factor, bool (T,).
 
-    A trial's score is its mean accuracy over all its seeds, float (T, S); a diverged
-    one, NaN, counts as chance. Only those with members in training, bool (T, S),
-    compete. At least one trial stays; of equal ones the first stay.
+    A trial's score is its mean value over all its seeds, float (T, S); a diverged one,
+    NaN, counts as `least`, see `ranking.of_lost`. Only those with members in training,
+    bool (T, S), compete. At least one trial stays; of equal ones the first stay.
     """
     racing = np.flatnonzero(training.any(axis=1))
-    scores = np.where(np.isnan(accuracy), chance, accuracy).mean(axis=1)[racing]
+    scores = np.where(np.isnan(values), least, values).mean(axis=1)[racing]
     order = racing[np.argsort(-scores, kind="stable")]
-    leaving = np.zeros(len(accuracy), bool)
+    leaving = np.zeros(len(values), bool)
     leaving[order[math.ceil(len(racing) / factor) :]] = True
     return leaving

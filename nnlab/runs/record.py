@@ -287,7 +287,7 @@ class Record:
 
     def drop_worst(self, factor: int) -> None:
         """Ends all but the best 1/factor of the trials by the last evaluation."""
-        leaving = halving.worst(self._scores, self.still_training, self._chance, factor)
+        leaving = halving.worst(self._scores, self.still_training, self._least, factor)
         dropped = self.still_training & leaving[:, None]
         self.rows.status[dropped] = DROPPED
         with self._ending_some(self._step):
@@ -296,8 +296,14 @@ class Record:
     def _note_worths(self) -> None:
         lost, dropped = self.rows.has_status(DIVERGED), self.rows.has_status(DROPPED)
         for i, trial in enumerate(self.program.trials):
-            worth = ranking.worth(self._scores[i], lost[i], self._chance)
+            worth = ranking.worth(self._scores[i], lost[i], self._least)
             self.worths[trial.index] = None if dropped[i].any() else worth
+
+    @property
+    def _least(self) -> float:
+        """The score with which a diverged network counts."""
+        score = self.program.dataset.score
+        return ranking.of_lost(score, self._chance, self._scores)
 
     def curve(self, trial: int) -> tuple[float, ...]:
         """Returns a trial's mean validation score at its evaluations so far."""

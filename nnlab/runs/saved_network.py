@@ -139,6 +139,11 @@ class Network:
                 f"inputs of shape {values.shape} and type {values.dtype}: this network "
                 f"takes numbers of shape (N, {', '.join(map(str, shape))})"
             )
+        tokens = self.about.get("vocabulary")
+        if tokens and not np.isin(values, np.arange(tokens)).all():
+            raise ValueError(
+                f"inputs are tokens: whole numbers from 0 to {tokens - 1} are allowed"
+            )
         origin = self.about["origin"]
         if origin is not None or values.dtype != np.uint8:
             taken = None if origin is None else np.asarray(origin, np.float64)

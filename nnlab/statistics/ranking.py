@@ -46,14 +46,31 @@ _MOST_VALUES = 2**22
 
 
 def mean_score(results: Results, trial: int) -> float:
-    """Returns a trial's last mean validation accuracy, however its networks ended.
+    """Returns a trial's last mean validation score, however its networks ended.
 
-    A diverged one counts with the accuracy of chance.
+    A diverged one counts with `of_lost`, among the networks of all trials.
     """
     lost = has_status(results, trial, DIVERGED)
-    last = _last_score(results, trial)
-    counted = np.where(lost, results.dataset(trial)["chance"], last)
+    ran = [t.index for t in results.trials if results.has_run(t.index)]
+    every = {t: _last_score(results, t) for t in (ran if lost.any() else [trial])}
+    chance = results.dataset(trial)["chance"]
+    least = of_lost(results.score, chance, np.concatenate([*every.values()]))
+    counted = np.where(lost, least, every[trial])
     return float(counted[asked(results, trial)].mean())
+
+
+def of_lost(score: str, chance: float, known: np.ndarray) -> float:
+    """Returns the score with which a diverged network counts.
+
+    It is that of chance. R2 has no least value, so there it is at most the worst that
+    is `known` of other networks, in any shape; NaN is unknown.
+
+    >>> of_lost("accuracy", 0.1, np.array([0.05])), of_lost("r2", 0, np.array([-0.5]))
+    (0.1, -0.5)
+    """
+    if score == "accuracy":
+        return chance
+    return float(np.fmin.reduce(known, axis=None, initial=chance))
 
 
 def _last_score(results: Results, trial: int) -> np.ndarray:
@@ -61,14 +78,14 @@ def _last_score(results: Results, trial: int) -> np.ndarray:
     return final_values(results, trial, curve)
 
 
-def worth(accuracy: np.ndarray, lost: np.ndarray, chance: float) -> float | None:
-    """Returns the mean validation accuracy of a trial's seeds, (S,).
+def worth(scores: np.ndarray, lost: np.ndarray, least: float) -> float | None:
+    """Returns the mean validation score of a trial's seeds, (S,).
 
-    The `lost` ones, which diverged, count with the accuracy of chance: one lucky
-    survivor of eight at 99 % makes a trial of 21 %. None if fewer than half survive, or
-    one has no accuracy yet.
+    The `lost` ones, which diverged, count with `of_lost`, `least`: with chance of 10 %
+    one lucky survivor of eight at 99 % makes a trial of 21 %. None if fewer than half
+    survive, or one has no score yet.
     """
-    mean = float(np.where(lost, chance, accuracy).mean())
+    mean = float(np.where(lost, least, scores).mean())
     return None if 2 * lost.sum() > len(lost) or np.isnan(mean) else mean
 
 
@@ -80,7 +97,7 @@ def leading(worths: Mapping[int, float]) -> int | None:
 def expected_score(
     results: Results, trial: int, *, so_far: bool = False
 ) -> float | None:
-    """Returns a trial's expected final validation accuracy; see `worth`.
+    """Returns a trial's expected final validation score; see `worth`.
 
     None if fewer than half survive, or a network is dropped or unfinished; with
     `so_far` the last evaluation of an unfinished one counts.
@@ -91,8 +108,9 @@ def expected_score(
     lost = has_status(results, trial, DIVERGED)
     if not np.all((survivors | lost)[seeds]):
         return None
-    last = _last_score(results, trial)
-    return worth(last[seeds], lost[seeds], results.dataset(trial)["chance"])
+    last = _last_score(results, trial)[seeds]
+    least = of_lost(results.score, results.dataset(trial)["chance"], last)
+    return worth(last, lost[seeds], least)
 
 
 def best_trial(
@@ -123,7 +141,7 @@ def _expected(
 
 
 def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
-    """Returns the trial with the lowest expected accuracy on the best trial's data set.
+    """Returns the trial with the lowest expected score on the best trial's data set.
 
     `among` are indices, the best one's included; all when None. Returns None if no
     other trial on that data set has an `expected_score`.

@@ -31,18 +31,17 @@ from nnlab.study import (
     Study,
 )
 from nnlab.study.fields import FieldError
-from nnlab.study.hyperparameters import AUTO, Model, OfLayers
+from nnlab.study.hyperparameters import Model, OfLayers
 from nnlab.study.members import Members, alike, by_program
 from nnlab.study.probes import name_of, parse
 from nnlab.training import (
     groups,
     losses,
     member,
-    metrics,
     modules,
     optimizers,
-    own,
     probes,
+    refusals,
     schedules,
 )
 from nnlab.training.backbone import (
@@ -100,7 +99,7 @@ def prepare(
             if drawing:
                 drawing = drawing.limit(h.train_size)
                 dataset = drawing.dataset(dataset, 0)
-            _check_targets(dataset)
+            refusals.check_targets(dataset)
             program = Program(
                 members=some,
                 hyperparameters=h,
@@ -131,21 +130,11 @@ def own_of(study: Study, handed: Handed) -> Own:
     found = handed.own(study)
     if not handed.probes:
         return found
-    groups = by_program(study.trials(), study.num_seeds)
-    grown = (g for g in groups if g.trials[0].hyperparameters.model.is_network)
+    every = by_program(study.trials(), study.num_seeds)
+    grown = (some for some in every if some.trials[0].hyperparameters.model.is_network)
     (first,) = networks(study, members=[next(grown)], **vars(handed))
     codes = {f"{OWN_PROBE}{t}": first.probed[name_of(t)].code for t in handed.probes}
     return dataclasses.replace(found, functions={**found.functions, **codes})
-
-
-def _check_targets(dataset: Dataset) -> None:
-    """Refuses a regression that has nothing to explain."""
-    for name in SPLITS if dataset.is_regression else ():
-        if not metrics.variance(getattr(dataset, name).labels):
-            raise ValueError(
-                f"all {name} targets of {dataset.name} are equal, and R² compares "
-                "errors with how they differ: add examples"
-            )
 
 
 def networks(study: Study, **options: Any) -> list[NetworkProgram]:
@@ -161,7 +150,7 @@ def _networks(
     boundaries, steps_per_epoch = _boundaries(h, dataset.train.size)
     recipe, rows = _recipe(program, study, handed, boundaries[-1])
     shapes, *_ = member.shapes(recipe, members.traced())
-    _check_logits(recipe, shapes, dataset)
+    refusals.check_outputs(recipe, shapes, dataset)
     fed, source, drawing = dataset, None, program.drawing
     pool, shared = (drawing.pool, drawing.shared) if drawing else (None, SPLITS)
     if h.transfer.mode != "scratch":
@@ -288,8 +277,7 @@ def _recipe(
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
     for trial in program.trials:
-        _check_disturbances(trial.hyperparameters, dataset)
-        _check_loss(trial.hyperparameters, dataset, handed)
+        refusals.check_trial(trial.hyperparameters, dataset, handed.functions)
     named = modules.by_name(handed.module)
     module: Any = modules.chosen(named, h.module) if named else None
     rows: tuple[layers.LayerRow, ...] = ()
@@ -329,7 +317,7 @@ def _recipe(
         input_shift=shift,
         augment_pixels=h.augment_pixels,
         augment_flip=h.augment_flip,
-        class_weights=_class_weights(h, dataset),
+        class_weights=h.loss.class_weights,
         min_delta=h.early_stopping.min_delta * dataset.validation.size,
         full_batch=h.full_batch,
         relabels=dataset.num_classes if "label_noise" in traced else 0,
@@ -413,67 +401,6 @@ def _loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> losses.Loss:
     """Returns a trial's loss, or the one that is handed in."""
     mine = handed.functions.get("loss")
     return mine or losses.find(h.loss.name, dataset.is_regression)
-
-
-def _check_loss(h: Hyperparameters, dataset: Dataset, handed: Handed) -> None:
-    """Refuses what does not go with a trial's loss, or with its targets."""
-    for name in ("label_smoothing", "class_weights"):
-        if dataset.is_regression and (value := getattr(h.loss, name)):
-            raise ValueError(
-                f"loss.{name}={value!r} needs classes, and the targets of "
-                f"{dataset.name} are numbers: leave it out"
-            )
-    asked = {"name": AUTO, "label_smoothing": 0.0}
-    for name, default in asked.items():
-        value = getattr(h.loss, name)
-        if "loss" in handed.functions and value != default:
-            raise ValueError(
-                f"loss.{name}={value!r} does not go with a loss of your own: leave "
-                "out one of them"
-            )
-    if h.loss.name == losses.hinge.__name__ and h.loss.label_smoothing:
-        raise ValueError(
-            f"loss.label_smoothing={h.loss.label_smoothing!r} does not go with "
-            "loss.name='hinge', which knows one right class: leave it out"
-        )
-
-
-def _class_weights(h: Hyperparameters, dataset: Dataset) -> tuple[float, ...]:
-    """Returns a trial's class weights; refuses those that do not fit the data."""
-    weights, count = h.loss.class_weights, dataset.num_classes
-    if weights and (dataset.train.labels.dtype.kind == "f" or len(weights) != count):
-        raise ValueError(
-            f"loss.class_weights={weights} needs a weight for each class; "
-            f"{dataset.name} has {count}"
-        )
-    return weights
-
-
-def _check_disturbances(h: Hyperparameters, dataset: Dataset) -> None:
-    """Refuses shifts, blur and noise that do not go with the data, or with probing."""
-    for name in ("augment_pixels", "augment_flip", "blur", "input_noise"):
-        if (amount := getattr(h, name)) and h.transfer.mode == "probing":
-            raise ValueError(
-                f"{name}={amount:g} does not go with transfer.mode='probing', which "
-                "computes features once; set it to 0"
-            )
-    for name in ("augment_pixels", "augment_flip", "blur"):
-        if (amount := getattr(h, name)) and len(dataset.input_shape) != 3:
-            raise ValueError(
-                f"{name}={amount:g} needs images (height, width, channels); examples "
-                f"of {dataset.name} have shape {dataset.input_shape}"
-            )
-    for name in ("standardize", "center", "input_noise"):
-        if dataset.vocabulary and (amount := getattr(h, name)):
-            raise ValueError(
-                f"{name}={amount} needs inputs that are numbers; those of "
-                f"{dataset.name} are tokens"
-            )
-    if h.label_noise and dataset.train.labels.dtype.kind == "f":
-        raise ValueError(
-            f"label_noise={h.label_noise:g} draws random classes; the targets of "
-            f"{dataset.name} are numbers"
-        )
 
 
 def _room(members: Members, study: Study) -> tuple[int, int]:
@@ -759,40 +686,6 @@ def _layer_names(
     if not names:
         raise ValueError("the model has no parameters to train")
     return tuple(names)
-
-
-def _check_logits(recipe: member.Recipe, state: Any, dataset: Dataset) -> None:
-    logits = jax.eval_shape(
-        lambda params, stats, x: recipe.module.apply(
-            {"params": params, "batch_stats": stats}, x, train=False
-        ),
-        state.params,
-        state.batch_stats,
-        jax.ShapeDtypeStruct(
-            (2, *dataset.input_shape), modules.input_type(dataset.vocabulary)
-        ),
-    )
-    shape = jax.tree.map(jnp.shape, logits)
-    if shape != (wanted := (2, dataset.num_classes)):
-        raise ValueError(
-            f"the model returns shape {shape} for 2 examples of shape "
-            f"{dataset.input_shape}; the data set's "
-            f"{'targets' if dataset.is_regression else 'classes'} need {wanted}"
-            f"{_remedy(shape, dataset)}"
-        )
-    if not jnp.issubdtype(logits.dtype, jnp.floating):
-        raise ValueError(f"the model returns {logits.dtype}; logits are floats")
-    for name, metric in recipe.own_metrics.items():
-        own.check_metric(name, metric, dataset)
-
-
-def _remedy(shape: Any, dataset: Dataset) -> str:
-    """Returns how a user's own module would return logits; "" if unknown."""
-    if not isinstance(shape, tuple) or not all(isinstance(n, int) for n in shape):
-        return ": return nothing but the logits"
-    if len(shape) > 2 and len(dataset.input_shape) > 1:
-        return ": flatten the examples, x.reshape(len(x), -1), where dense layers begin"
-    return ""
 
 
 def _size(tree: Any) -> int:

@@ -76,3 +76,8 @@ def test_a_numeric_column_of_a_table_is_a_regression(tmp_path, monkeypatch):
     assert not asked.notes
     with pytest.raises(ValueError, match="leave out csv"):
         data.load(f"{name}:price", csv={"task": "classification"})
+    table["price"] = np.resize(np.linspace(0.5, 9.5, 30), 90)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert data.load(f"{name}:price").is_regression
+    classes = data.load(f"{name}:price", csv={"task": "classification"})
+    assert classes.num_classes == 30

@@ -77,6 +77,12 @@ def test_the_best_third_stays_and_a_diverged_seed_counts_as_chance():
     assert leaves.tolist() == [True, False, False, True, False]
 
 
+def test_a_diverged_network_of_a_regression_is_no_better_than_the_living():
+    scores = np.array([[math.nan, -1.0], [-0.6, -0.6]])
+    least = ranking.of_lost("r2", 0.0, scores)
+    assert halving.worst(scores, ~np.isnan(scores), least, 2).tolist() == [True, False]
+
+
 def test_of_equal_trials_the_first_stay_and_never_none():
     def stays(count, factor, ended=0):
         training = np.arange(count)[:, None] >= ended  # others do not compete

@@ -14,6 +14,7 @@ import pytest
 import safetensors.numpy
 import tiny
 
+import nnlab
 from nnlab import data, results
 from nnlab.data import Dataset
 from nnlab.runs import experiment, saved_network
@@ -228,6 +229,23 @@ def test_images_may_come_without_their_channel(tmp_path):
     for wrong in (images[0], images[:, :3], 5):
         with pytest.raises(ValueError, match=r"takes numbers of shape \(N, 4, 4, 1\)"):
             found.predict(wrong)
+
+
+@pytest.mark.slow
+def test_tokens_outside_of_the_vocabulary_are_refused(tmp_path):
+    found = nnlab.run(
+        dataset="modular_addition:5",
+        batch_size=4,
+        num_epochs=1,
+        num_seeds=1,
+        show=False,
+        workdir=tmp_path / "run",
+    )
+    network = found.network()
+    assert network.predict([[3, 4]]).shape == (1,)
+    for tokens in ([[3, 5]], [[-1, 0]], [[3, 1.5]]):
+        with pytest.raises(ValueError, match="whole numbers from 0 to 4"):
+            network.predict(tokens)
 
 
 def test_what_is_no_network_is_refused(finished, tmp_path):
